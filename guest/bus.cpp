@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "guest/bus.hpp"
+
+namespace bulkhead::guest {
+namespace {
+
+constexpr std::uint64_t all_ones(unsigned size) { return size >= 8 ? ~0ull : (1ull << (8 * size)) - 1; }
+
+}  // namespace
+
+bool PortBus::claim(std::uint16_t first, std::uint16_t last, PortDevice& device) {
+    if (count_ == ranges_.size() || last < first) return false;
+    for (std::size_t i = 0; i < count_; ++i)
+        if (first <= ranges_[i].last && last >= ranges_[i].first) return false;
+    ranges_[count_++] = {first, last, &device};
+    return true;
+}
+
+PortDevice* PortBus::find(std::uint16_t port) const {
+    for (std::size_t i = 0; i < count_; ++i)
+        if (port >= ranges_[i].first && port <= ranges_[i].last) return ranges_[i].device;
+    return nullptr;
+}
+
+std::uint32_t PortBus::in(std::uint16_t port, unsigned size) {
+    PortDevice* const device = find(port);
+    if (device == nullptr) return static_cast<std::uint32_t>(all_ones(size));
+    return device->in(port, size) & static_cast<std::uint32_t>(all_ones(size));
+}
+
+void PortBus::out(std::uint16_t port, unsigned size, std::uint32_t value) {
+    if (PortDevice* const device = find(port)) device->out(port, size, value & static_cast<std::uint32_t>(all_ones(size)));
+}
+
+bool MmioBus::claim(GuestPhys first, std::uint64_t size, MmioDevice& device) {
+    if (count_ == ranges_.size() || size == 0) return false;
+    for (std::size_t i = 0; i < count_; ++i)
+        if (first < ranges_[i].first + ranges_[i].size && ranges_[i].first < first + size) return false;
+    ranges_[count_++] = {first, size, &device};
+    return true;
+}
+
+void MmioBus::move(MmioDevice& device, GuestPhys first) {
+    for (std::size_t i = 0; i < count_; ++i)
+        if (ranges_[i].device == &device) ranges_[i].first = first;
+}
+
+void MmioBus::release(MmioDevice& device) {
+    for (std::size_t i = 0; i < count_; ++i)
+        if (ranges_[i].device == &device) {
+            ranges_[i] = ranges_[--count_];
+            return;
+        }
+}
+
+const MmioBus::Range* MmioBus::find(GuestPhys address) const {
+    for (std::size_t i = 0; i < count_; ++i)
+        if (address >= ranges_[i].first && address - ranges_[i].first < ranges_[i].size) return &ranges_[i];
+    return nullptr;
+}
+
+std::uint64_t MmioBus::read(GuestPhys address, unsigned size) {
+    const Range* const range = find(address);
+    if (range == nullptr) return all_ones(size);
+    return range->device->read(address - range->first, size) & all_ones(size);
+}
+
+void MmioBus::write(GuestPhys address, unsigned size, std::uint64_t value) {
+    if (const Range* const range = find(address)) range->device->write(address - range->first, size, value & all_ones(size));
+}
+
+}  // namespace bulkhead::guest

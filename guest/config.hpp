@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <string_view>
+
+#include "lib/format.hpp"
+
+namespace bulkhead::guest {
+
+inline constexpr std::size_t max_guests = 8;
+inline constexpr unsigned max_vcpus = 16;
+
+enum class Loader : std::uint8_t { linux, flat };
+enum class Paravirt : std::uint8_t { none, kvm };
+
+// One guest's section of guests.conf. The strings point into the text that was parsed.
+struct GuestConfig {
+    std::string_view name;
+    std::uint64_t memory{};  // bytes, a multiple of 2 MiB
+    unsigned vcpus{1};
+    Loader loader{Loader::linux};
+    std::string_view kernel;   // a boot module's name
+    std::string_view initrd;   // likewise; empty: none
+    std::string_view cmdline;
+    unsigned console{};        // the digit after Ctrl-A that selects its partition: 1 to 9
+    std::uint64_t cpus{~0ull}; // bit n: may run on CPU n
+    Paravirt paravirt{Paravirt::none};
+    bool serial_pace{};        // the UART takes the time of its baud rate
+    unsigned line{};           // where the section starts, for later errors
+};
+
+struct Config {
+    std::array<GuestConfig, max_guests> guests{};
+    std::size_t count{};
+};
+
+struct ConfigError {
+    unsigned line{};
+    std::array<char, 160> text{};  // what was expected and what was found
+    std::string_view message() const { return text.data(); }
+};
+
+std::expected<Config, ConfigError> parse_config(std::string_view text);
+
+}  // namespace bulkhead::guest

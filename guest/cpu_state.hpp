@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "arch/isa/control.hpp"
+#include "arch/isa/registers.hpp"
+
+namespace bulkhead::guest {
+
+// The architectural state of a vCPU as the models and the instruction emulator see it. Reads may cost a VMREAD each.
+class CpuState {
+  public:
+    virtual std::uint64_t gpr(isa::Gpr r) const = 0;
+    virtual void set_gpr(isa::Gpr r, std::uint64_t value) = 0;
+    virtual std::uint64_t rip() const = 0;
+    virtual void set_rip(std::uint64_t value) = 0;
+    virtual std::uint64_t rflags() const = 0;
+    virtual void set_rflags(std::uint64_t value) = 0;
+    virtual isa::SegmentRegister segment(isa::Segment s) const = 0;
+    virtual std::uint64_t cr0() const = 0;  // as the guest reads them
+    virtual std::uint64_t cr3() const = 0;
+    virtual std::uint64_t cr4() const = 0;
+    virtual std::uint64_t efer() const = 0;
+    virtual unsigned cpl() const = 0;
+    // The 128-bit register XMMn, for emulated SSE moves.
+    virtual std::array<std::uint64_t, 2> xmm(unsigned n) const = 0;
+    virtual void set_xmm(unsigned n, const std::array<std::uint64_t, 2>& value) = 0;
+
+  protected:
+    ~CpuState() = default;
+};
+
+// The state in which a loader hands the first vCPU to its guest. What is not named here is as after reset.
+struct InitialState {
+    isa::Registers gpr{};
+    std::uint64_t rip{}, rflags{isa::rflags::FIXED};
+    std::uint64_t cr0{}, cr3{}, cr4{}, efer{};
+    std::array<isa::SegmentRegister, 8> segments{};  // by isa::Segment
+    std::uint64_t gdtr_base{}, idtr_base{};
+    std::uint16_t gdtr_limit{}, idtr_limit{};
+};
+
+}  // namespace bulkhead::guest

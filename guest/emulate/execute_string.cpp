@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// String instructions, repeated or not (SDM volume 1, 7.3.9; volume 2, REP).
+#include "guest/emulate/execute.hpp"
+
+namespace bulkhead::guest::emulator {
+
+namespace {
+
+using isa::Gpr;
+
+constexpr Operand accumulator(unsigned size) {
+    return {Operand::Kind::gpr, static_cast<std::uint8_t>(Gpr::RAX), static_cast<std::uint8_t>(size)};
+}
+
+}  // namespace
+
+// A fault in the middle leaves the registers of the iterations that were completed, and the flags of before the
+// instruction.
+Expected<Outcome> Execution::string() {
+    if (insn_.repeat == Repeat::none) {
+        const auto done = string_iteration();
+        if (!done) return std::unexpected(done.error());
+        set_flags(flags_);
+        return Outcome::done;
+    }
+    // With TF set there is a trap after each iteration.
+    unsigned budget = cpu_.rflags() & isa::rflags::TF ? 1 : repeat_chunk;
+    const unsigned size = insn_.address_size;
+    bool finished = address_register(Gpr::RCX, size) == 0;
+    while (!finished && budget-- != 0) {
+        const auto done = string_iteration();
+        if (!done) return std::unexpected(done.error());
+        const std::uint64_t left = address_register(Gpr::RCX, size) - 1;
+        set_address_register(Gpr::RCX, size, left);
+        finished = left == 0 || comparison_ends();
+    }
+    set_flags(flags_);
+    return finished ? Outcome::done : Outcome::restart;
+}
+
+Expected<void> Execution::string_iteration() {
+    switch (insn_.operation) {
+        case Operation::CMPS:
+        case Operation::SCAS: return string_compare();
+        case Operation::INS:
+        case Operation::OUTS: return string_port();
+        default: return string_move();
+    }
+}
+
+// REPE goes on while ZF is set, REPNE while it is clear; both mean REP for an instruction that does not compare.
+bool Execution::comparison_ends() const {
+    if (insn_.operation != Operation::CMPS && insn_.operation != Operation::SCAS) return false;
+    const bool equal = flags_ & isa::rflags::ZF;
+    return equal != (insn_.repeat == Repeat::equal);
+}
+
+Expected<Location> Execution::string_source() {
+    return memory_.locate(insn_.memory.segment, address_register(Gpr::RSI, insn_.address_size), insn_.operand_size,
+                          Access::Kind::read);
+}
+
+// ES cannot be overridden.
+Expected<Location> Execution::string_destination(Access::Kind kind) {
+    return memory_.locate(isa::Segment::ES, address_register(Gpr::RDI, insn_.address_size), insn_.operand_size, kind);
+}
+
+void Execution::advance_pointer(Gpr r) {
+    const std::uint64_t size = insn_.operand_size;
+    const std::uint64_t step = flags_ & isa::rflags::DF ? 0 - size : size;
+    set_address_register(r, insn_.address_size, cpu_.gpr(r) + step);
+}
+
+// MOVS, LODS, STOS.
+Expected<void> Execution::string_move() {
+    const bool from_memory = insn_.operation != Operation::STOS;
+    const bool to_memory = insn_.operation != Operation::LODS;
+    Location source{}, destination{};
+    if (from_memory) {
+        const auto located = string_source();
+        if (!located) return std::unexpected(located.error());
+        source = *located;
+    }
+    if (to_memory) {
+        const auto located = string_destination(Access::Kind::write);
+        if (!located) return std::unexpected(located.error());
+        destination = *located;
+    }
+    const Operand acc = accumulator(insn_.operand_size);
+    const auto value = from_memory ? memory_.read(source) : register_value(acc);
+    if (!value) return std::unexpected(value.error());
+    if (to_memory) {
+        const auto written = memory_.write(destination, *value);
+        if (!written) return written;
+        advance_pointer(Gpr::RDI);
+    } else {
+        set_register(acc, *value);
+    }
+    if (from_memory) advance_pointer(Gpr::RSI);
+    return {};
+}
+
+// CMPS, SCAS.
+Expected<void> Execution::string_compare() {
+    const bool two = insn_.operation == Operation::CMPS;
+    Location left{};
+    if (two) {
+        const auto located = string_source();
+        if (!located) return std::unexpected(located.error());
+        left = *located;
+    }
+    const auto right = string_destination(Access::Kind::read);
+    if (!right) return std::unexpected(right.error());
+    const auto a = two ? memory_.read(left) : register_value(accumulator(insn_.operand_size));
+    if (!a) return std::unexpected(a.error());
+    const auto b = memory_.read(*right);
+    if (!b) return std::unexpected(b.error());
+    flags_ = binary(Operation::CMP, insn_.operand_size, *a, *b, flags_).rflags;
+    if (two) advance_pointer(Gpr::RSI);
+    advance_pointer(Gpr::RDI);
+    return {};
+}
+
+// INS, OUTS.
+Expected<void> Execution::string_port() {
+    if (!ports_) return unsupported();
+    const auto port = static_cast<std::uint16_t>(cpu_.gpr(Gpr::RDX));
+    const unsigned size = insn_.operand_size;
+    if (insn_.operation == Operation::INS) {
+        const auto destination = string_destination(Access::Kind::write);
+        if (!destination) return std::unexpected(destination.error());
+        const auto written = memory_.write(*destination, std::uint64_t{ports_->in(port, size)});
+        if (!written) return written;
+        advance_pointer(Gpr::RDI);
+        return {};
+    }
+    const auto source = string_source();
+    if (!source) return std::unexpected(source.error());
+    const auto value = memory_.read(*source);
+    if (!value) return std::unexpected(value.error());
+    ports_->out(port, size, static_cast<std::uint32_t>(*value & mask_of(size)));
+    advance_pointer(Gpr::RSI);
+    return {};
+}
+
+}  // namespace bulkhead::guest::emulator

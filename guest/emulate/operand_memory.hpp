@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "guest/cpu_state.hpp"
+#include "guest/emulate/bus.hpp"
+#include "guest/emulate/instruction.hpp"
+#include "guest/emulate/result.hpp"
+
+namespace bulkhead::guest::emulator {
+
+// Where an operand lies in guest-physical memory: in one page, or in two.
+struct Location {
+    GuestPhys first{}, second{};
+    std::uint8_t first_size{}, second_size{};
+};
+
+enum class Alignment : std::uint8_t {
+    checked,   // #AC where alignment checking is on
+    required,  // else #GP(0)
+};
+
+// Memory as an instruction's operands reach it: segmentation, alignment, paging, bus. `locate` raises every fault that
+// an access can have, so that an instruction faults before its first bus access: a device sees no access twice.
+// One object serves one instruction; it keeps segments and translations, as a TLB does.
+class OperandMemory {
+  public:
+    OperandMemory(const CpuState& cpu, Bus& bus, Translate& translate, CodeSize code)
+        : cpu_(cpu), bus_(bus), translate_(translate), code_(code) {}
+
+    // `offset` is within the segment, already truncated to the address size. 1 <= size <= 16.
+    Expected<Location> locate(isa::Segment segment, std::uint64_t offset, unsigned size, Access::Kind kind,
+                              Alignment alignment = Alignment::checked);
+    // Instruction fetch of up to `size` bytes that lie in one page; how many of them there are.
+    Expected<unsigned> fetch(std::uint64_t rip, std::span<std::byte> to);
+
+    Expected<std::uint64_t> read(const Location& location);
+    Expected<void> write(const Location& location, std::uint64_t value);
+    Expected<void> read(const Location& location, std::span<std::byte> to);
+    Expected<void> write(const Location& location, std::span<const std::byte> from);
+
+    const isa::SegmentRegister& segment(isa::Segment s);
+    bool canonical(std::uint64_t linear) const;
+    // Whether near control flow can go on at `rip`.
+    bool valid_target(std::uint64_t rip);
+
+  private:
+    std::expected<GuestVirt, isa::Fault> linear(isa::Segment segment, std::uint64_t offset, unsigned size,
+                                                Access::Kind kind);
+    std::optional<isa::Fault> violation(isa::Segment segment, std::uint64_t offset, unsigned size, Access::Kind kind);
+    std::expected<GuestPhys, isa::Fault> physical(GuestVirt address, Access::Kind kind);
+    isa::Fault segment_fault(isa::Segment segment) const;
+    bool misaligned(GuestVirt address, unsigned size) const;
+    bool user() const { return cpu_.cpl() == 3; }
+
+    struct Translation {
+        bool valid{};
+        Access::Kind kind{};
+        GuestVirt page{};
+        GuestPhys frame{};
+    };
+
+    const CpuState& cpu_;
+    Bus& bus_;
+    Translate& translate_;
+    CodeSize code_;
+    std::array<std::optional<isa::SegmentRegister>, 8> segments_{};
+    std::array<Translation, 4> translations_{};
+    unsigned next_translation_{};
+};
+
+}  // namespace bulkhead::guest::emulator

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "monitor/cpu_loop.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "arch/cpu/apic.hpp"
+#include "arch/cpu/clock.hpp"
+#include "arch/cpu/instructions.hpp"
+#include "monitor/exit_table.hpp"
+#include "monitor/host_devices.hpp"
+#include "monitor/operator.hpp"
+#include "monitor/vm.hpp"
+#include "vmx/entry.hpp"
+#include "vmx/entry_failure.hpp"
+#include "vmx/fields.hpp"
+#include "vmx/host_state.hpp"
+#include "vmx/invalidation.hpp"
+
+namespace bulkhead::monitor {
+namespace {
+
+namespace field = vmx::field;
+
+// Every runnable vCPU gets its turn within 20 ms; a slice is no shorter than 2 ms.
+constexpr std::uint64_t latency_per_second = 50;
+constexpr std::uint64_t shortest_per_second = 500;
+
+}  // namespace
+
+BULKHEAD_PER_CPU constinit const Vcpu* running_vcpu = nullptr;
+
+CpuLoop::CpuLoop(unsigned index)
+    : index_(index),
+      doorbell_(the_system.doorbells[index]),
+      queue_(cpu::tsc_hz() / latency_per_second, cpu::tsc_hz() / shortest_per_second),
+      timer_shift_(the_system.platform.capabilities.preemption_timer_shift()) {}
+
+void CpuLoop::adopt(Vm& vm) {
+    vms_[vm_count_++] = &vm;
+    vm.set_loop(this);
+}
+
+void CpuLoop::enqueue(Vcpu& vcpu) {
+    queue_.add(vcpu);
+    preempt_ |= queue_.wake(vcpu);
+}
+
+void CpuLoop::dequeue(Vcpu& vcpu) {
+    queue_.remove(vcpu);
+    if (loaded_ == &vcpu) loaded_ = nullptr;
+}
+
+void CpuLoop::charge_idle(Vcpu& vcpu) {
+    const std::uint64_t overhead = overhead_ - vcpu.overhead_before;
+    const std::uint64_t waited = mark_ - vcpu.blocked_since;
+    vcpu.account.root += std::min(overhead, waited);
+    vcpu.account.idle += waited - std::min(overhead, waited);
+}
+
+void CpuLoop::wake(Vcpu& vcpu) {
+    if (vcpu.runnable() || !vcpu.has_wake_event()) return;
+    charge_idle(vcpu);
+    vcpu.wait = Vcpu::Wait::none;
+    preempt_ |= queue_.wake(vcpu);
+}
+
+void CpuLoop::block(Vcpu& vcpu) {
+    const std::uint64_t now = cpu::rdtsc();
+    vcpu.account.root += now - mark_;
+    mark_ = now;
+    vcpu.blocked_since = now;
+    vcpu.overhead_before = overhead_;
+    queue_.block();
+}
+
+void CpuLoop::load(Vcpu& vcpu) {
+    if (loaded_ == &vcpu) return;
+    unload();
+    vcpu.vmcs.load();
+    vcpu.processor.load(the_system.features);
+    loaded_ = &vcpu;
+}
+
+void CpuLoop::unload() {
+    if (loaded_ != nullptr) loaded_->processor.save(the_system.features);
+    loaded_ = nullptr;
+}
+
+[[noreturn]] void CpuLoop::run() {
+    mark_ = cpu::rdtsc();
+    for (;;) {
+        look_around();
+        if (auto* const next = static_cast<Vcpu*>(queue_.pick()))
+            run_vcpu(*next);
+        else
+            idle();
+    }
+}
+
+// Everything that is not a guest's own exit: the host's devices, requests of other CPUs, timers of guests that wait.
+void CpuLoop::look_around() {
+    doorbell_.rung.store(false, std::memory_order_seq_cst);
+    if (index_ == 0) host_devices().service();
+    for (std::size_t i = 0; i < vm_count_; ++i) serve_vm(*vms_[i]);
+    if (index_ == 0) leave_if_done();
+}
+
+void CpuLoop::serve_vm(Vm& vm) {
+    if (vm.has_requests()) vm.serve_requests(*this);
+    if (vm.state() == Vm::State::building) vm.build_step(*this);
+    if (vm.state() != Vm::State::running) return;
+    vm.clock().now = cpu::rdtsc() - vm.tsc_base();
+    if (vm.timers().earliest() <= vm.clock().now) vm.timers().expire();
+    Vcpu& vcpu = vm.vcpu();
+    if (vcpu.wait == Vcpu::Wait::serial_line && !vm.machine().uart().busy_until()) {
+        vcpu.wait = Vcpu::Wait::none;
+        charge_idle(vcpu);
+        preempt_ |= queue_.wake(vcpu);
+    }
+    if (vm.is_ending()) vm.end(*this);
+}
+
+// On the host's TSC: when something has to happen for a VM of this CPU other than `except`.
+std::uint64_t CpuLoop::nearest_deadline(const Vm* except) const {
+    std::uint64_t nearest = index_ == 0 ? host_devices().next_service() : std::numeric_limits<std::uint64_t>::max();
+    for (std::size_t i = 0; i < vm_count_; ++i) {
+        Vm& vm = *vms_[i];
+        if (&vm == except) continue;
+        if (vm.state() == Vm::State::building) return 0;
+        if (vm.state() != Vm::State::running) continue;
+        const guest::Tick earliest = vm.timers().earliest();
+        if (earliest != guest::never) nearest = std::min(nearest, vm.tsc_base() + earliest);
+    }
+    return nearest;
+}
+
+void CpuLoop::run_vcpu(Vcpu& vcpu) {
+    load(vcpu);
+    vmx::prepare_translations(the_system.platform.capabilities, vcpu.vm.ept().history(), vcpu.vm.ept().pointer(),
+                              vcpu.vpid, index_);
+    preempt_ = false;
+    const std::uint64_t start = mark_;
+    // A VM that is being built gets a step after each slice.
+    const std::uint64_t others = nearest_deadline(&vcpu.vm);
+    const std::uint64_t limit = others == 0 ? start + queue_.slice() : std::min(start + queue_.slice(), others);
+    running_vcpu = &vcpu;
+    enter(vcpu, limit);
+    running_vcpu = nullptr;
+    if (vcpu.vm.is_ending()) {
+        vcpu.vm.end(*this);
+    } else if (vcpu.wait != Vcpu::Wait::none) {
+        queue_.account(mark_ - start);
+        block(vcpu);
+    } else {
+        queue_.account(mark_ - start);
+    }
+}
+
+// Enters and dispatches until `limit` on the host's TSC, or until somebody else's business has to be looked at.
+void CpuLoop::enter(Vcpu& vcpu, std::uint64_t limit) {
+    Vm& vm = vcpu.vm;
+    const std::uint64_t base = vm.tsc_base();
+    for (;;) {
+        if (mark_ >= limit) return;
+        if (vm.timers().earliest() <= vm.clock().now) [[unlikely]]
+            vm.timers().expire();
+        if (vcpu.needs_attention()) [[unlikely]]
+            vcpu.prepare_events();
+        // From here on the guest is entered: what prepare_events wrote is delivered once. A deadline that has passed
+        // meanwhile gives a count of 0, and an exit before the guest's first instruction (SDM 26.7.4).
+        const std::uint64_t next = std::min(limit - base, vm.timers().earliest());
+        const std::uint64_t now = cpu::rdtsc();
+        const std::uint64_t left = next > now - base ? (next - (now - base)) >> timer_shift_ : 0;
+        vmx::write<field::VMX_PREEMPTION_TIMER_VALUE>(
+            static_cast<std::uint32_t>(std::min<std::uint64_t>(left, 0xffff'ffff)));
+        vcpu.account.root += now - mark_;
+        mark_ = now;
+        const vmx::EntryOutcome outcome = vmx::enter(vcpu.registers, vcpu.vmcs.launched());
+        if (outcome != vmx::EntryOutcome::exited) [[unlikely]] {
+            char text[400];
+            TextBuffer buffer{text};
+            vmx::explain_entry_failure(buffer, outcome, the_system.platform, the_system.widths);
+            vm.crash(buffer.view());
+            return;
+        }
+        const std::uint64_t exited = cpu::rdtsc();
+        vcpu.account.guest += exited - mark_;
+        mark_ = exited;
+        vm.clock().now = exited - base;
+        if (!handle_exit(vcpu)) return;
+        if (doorbell_.rung.load(std::memory_order_relaxed) || preempt_) [[unlikely]]
+            return;
+    }
+}
+
+bool CpuLoop::handle_exit(Vcpu& vcpu) {
+    vcpu.vmcs.set_launched();
+    ExitContext context{vcpu, *this, {}};
+    context.exit.take();
+    auto reason = static_cast<std::size_t>(context.exit.reason);
+    if (reason >= exit_table.size()) [[unlikely]]
+        reason = static_cast<std::size_t>(vmx::ExitReason{71});
+    ++vcpu.account.exits[reason];
+    return exit_table[reason](context) == Next::resume;
+}
+
+void CpuLoop::idle() {
+    const std::uint64_t deadline = nearest_deadline(nullptr);
+    const std::uint64_t now = cpu::rdtsc();
+    overhead_ += now - mark_;
+    mark_ = now;
+    if (deadline <= now) return;
+    if (deadline != std::numeric_limits<std::uint64_t>::max()) cpu::apic::arm_timer(deadline);
+    // Interrupts are off: one that comes after the look at the doorbell ends the HLT.
+    if (!doorbell_.rung.load(std::memory_order_seq_cst)) cpu::safe_halt();
+    mark_ = cpu::rdtsc();
+    if (mark_ < deadline) cpu::apic::disarm_timer();
+}
+
+}  // namespace bulkhead::monitor

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "arch/cpu/percpu.hpp"
+#include "guest/config.hpp"
+#include "monitor/sched.hpp"
+#include "monitor/system.hpp"
+
+namespace bulkhead::monitor {
+
+class Vcpu;
+class Vm;
+
+// What one CPU does for ever: look at its mailboxes and timers, pick a vCPU, run it, halt when there is none.
+//
+// Time is charged without gaps. `mark_` is the host's TSC up to which it has been: the guest's own from entry to exit;
+// root from exit to entry; and while no vCPU can run, what is not halted is overhead, that each vCPU which waited meanwhile
+// counts as root.
+class CpuLoop {
+  public:
+    explicit CpuLoop(unsigned index);
+
+    void adopt(Vm& vm);
+    [[noreturn]] void run();
+
+    // ---- for the VMs that live here
+
+    void enqueue(Vcpu& vcpu);
+    void dequeue(Vcpu& vcpu);
+    void wake(Vcpu& vcpu);
+    // The vCPU that runs now has nothing to do until `has_wake_event`.
+    void block(Vcpu& vcpu);
+    unsigned index() const { return index_; }
+    // Makes the vCPU's VMCS current and its ProcessorState the CPU's.
+    void load(Vcpu& vcpu);
+    void unload();
+    // Ticks of the vCPU until the last change of its state.
+    std::uint64_t mark() const { return mark_; }
+
+  private:
+    void look_around();
+    void serve_vm(Vm& vm);
+    void run_vcpu(Vcpu& vcpu);
+    void enter(Vcpu& vcpu, std::uint64_t limit);
+    bool handle_exit(Vcpu& vcpu);
+    void idle();
+    void charge_idle(Vcpu& vcpu);
+    std::uint64_t nearest_deadline(const Vm* except) const;
+
+    const unsigned index_;
+    Doorbell& doorbell_;
+    RunQueue queue_;
+    std::array<Vm*, guest::max_guests> vms_{};
+    std::size_t vm_count_{};
+    Vcpu* loaded_{};
+    bool preempt_{};
+    std::uint64_t mark_{};
+    std::uint64_t overhead_{};
+    unsigned timer_shift_{};
+};
+
+// The vCPU that this CPU runs, for a report of the hypervisor's own fault.
+BULKHEAD_PER_CPU extern const Vcpu* running_vcpu;
+
+}  // namespace bulkhead::monitor

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "monitor/exit_table.hpp"
+
+#include <algorithm>
+
+#include "monitor/handlers.hpp"
+
+namespace bulkhead::monitor {
+namespace {
+
+using vmx::ExitReason;
+using vmx::Needs;
+using enum vmx::Needs;
+
+// One function a row, so that what a handler does not need is not even tested for.
+template <ExitHandler handler, Needs needs>
+Next with(ExitContext& c) {
+    c.exit.fetch(needs);
+    return handler(c);
+}
+
+constexpr auto table = [] {
+    std::array<ExitHandler, vmx::exit_reason_count> t{};
+    auto set = [&](ExitReason reason, ExitHandler handler) { t[static_cast<std::size_t>(reason)] = handler; };
+    using enum ExitReason;
+    namespace h = handler;
+
+    set(EXCEPTION_OR_NMI, with<h::exception_or_nmi, interruption | qualification>);
+    set(EXTERNAL_INTERRUPT, with<h::external_interrupt, interruption>);
+    set(TRIPLE_FAULT, h::triple_fault);
+    set(INIT_SIGNAL, h::init_signal);
+    set(INTERRUPT_WINDOW, h::window);
+    set(NMI_WINDOW, h::window);
+    set(CPUID, with<h::cpuid, length>);
+    set(HLT, with<h::hlt, length>);
+    set(INVD, with<h::skip, length>);
+    set(WBINVD, with<h::skip, length>);
+    set(PAUSE, with<h::skip, length>);
+    set(CR_ACCESS, with<h::cr_access, length | qualification>);
+    set(IO_INSTRUCTION, with<h::io_instruction, length | qualification>);
+    set(RDMSR, with<h::rdmsr, length>);
+    set(WRMSR, with<h::wrmsr, length>);
+    set(XSETBV, with<h::xsetbv, length>);
+    set(EPT_VIOLATION, with<h::ept_violation, qualification | guest_physical>);
+    set(PREEMPTION_TIMER_EXPIRED, h::preemption_timer);
+
+    // Instructions that the guest's CPUID does not offer.
+    for (const ExitReason reason :
+         {GETSEC, VMCALL, VMCLEAR, VMLAUNCH, VMPTRLD, VMPTRST, VMREAD, VMRESUME, VMWRITE, VMXOFF, VMXON, MWAIT, MONITOR,
+          INVEPT, INVVPID, VMFUNC, ENCLS, ENCLV, PCONFIG, UMWAIT, TPAUSE, LOADIWKEY, SEAMCALL, TDCALL, RDMSRLIST,
+          WRMSRLIST, RSM, XSAVES, XRSTORS})
+        set(reason, h::undefined);
+    // CR4.PCE stays the guest's own, but there is no counter that it could read.
+    set(RDPMC, h::general_protection);
+
+    set(ENTRY_FAILURE_GUEST_STATE, h::entry_failed);
+    set(ENTRY_FAILURE_MSR_LOADING, h::entry_failed);
+    set(ENTRY_FAILURE_MACHINE_CHECK, h::entry_failed);
+
+    // No control that Bulkhead sets lets these happen, or (the last line) nobody defines them.
+    for (const ExitReason reason :
+         {STARTUP_IPI, IO_SMI, OTHER_SMI, TASK_SWITCH, INVLPG, RDTSC, MOV_DR, MONITOR_TRAP_FLAG, TPR_BELOW_THRESHOLD,
+          APIC_ACCESS, VIRTUALIZED_EOI, GDTR_OR_IDTR_ACCESS, LDTR_OR_TR_ACCESS, EPT_MISCONFIGURATION, RDTSCP,
+          APIC_WRITE, RDRAND, INVPCID, RDSEED, PML_LOG_FULL, SPP_EVENT, ENQCMD_PASID_FAILURE, ENQCMDS_PASID_FAILURE,
+          BUS_LOCK, INSTRUCTION_TIMEOUT, ExitReason{35}, ExitReason{38}, ExitReason{42}, ExitReason{71}})
+        set(reason, h::unexpected);
+    return t;
+}();
+
+static_assert(std::ranges::none_of(table, [](ExitHandler h) { return h == nullptr; }), "every exit reason has a row");
+
+}  // namespace
+
+constinit const std::array<ExitHandler, vmx::exit_reason_count> exit_table = table;
+
+}  // namespace bulkhead::monitor

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "monitor/exit_table.hpp"
+
+// The exit handlers: each reads the exit, asks the model and writes the answer.
+namespace bulkhead::monitor::handler {
+
+// handlers_instructions.cpp
+Next cpuid(ExitContext& c);
+Next hlt(ExitContext& c);
+Next skip(ExitContext& c);               // INVD, WBINVD, PAUSE: nothing to do for the guest
+Next undefined(ExitContext& c);          // what the guest's CPUID hides raises #UD
+Next general_protection(ExitContext& c);
+Next xsetbv(ExitContext& c);
+
+// handlers_registers.cpp
+Next cr_access(ExitContext& c);
+Next rdmsr(ExitContext& c);
+Next wrmsr(ExitContext& c);
+
+// handlers_io.cpp
+Next io_instruction(ExitContext& c);
+Next ept_violation(ExitContext& c);
+
+// handlers_events.cpp
+Next exception_or_nmi(ExitContext& c);
+Next external_interrupt(ExitContext& c);
+Next window(ExitContext& c);
+Next preemption_timer(ExitContext& c);
+Next triple_fault(ExitContext& c);
+Next init_signal(ExitContext& c);
+Next entry_failed(ExitContext& c);
+Next unexpected(ExitContext& c);         // a reason that no control of ours asks for: the guest stops, with a report
+
+// Makes a fault of the instruction that exited the next event; a triple fault ends the guest.
+Next raise(ExitContext& c, const isa::Fault& fault);
+// Past the instruction that exited.
+Next done(ExitContext& c);
+
+}  // namespace bulkhead::monitor::handler

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "arch/isa/control.hpp"
+#include "guest/control_registers.hpp"
+#include "monitor/handlers.hpp"
+#include "monitor/vcpu_state.hpp"
+#include "monitor/vm.hpp"
+#include "vmx/fields.hpp"
+
+namespace bulkhead::monitor::handler {
+
+namespace field = vmx::field;
+using isa::Gpr;
+
+Next done(ExitContext& c) {
+    c.vcpu.skip_instruction(c.exit.length);
+    return Next::resume;
+}
+
+Next raise(ExitContext& c, const isa::Fault& fault) {
+    if (c.vcpu.raise(fault)) return Next::resume;
+    return triple_fault(c);
+}
+
+Next cpuid(ExitContext& c) {
+    isa::Registers& r = c.vcpu.registers;
+    const auto dynamic = [&] {
+        const VcpuState state{c.vcpu};
+        return guest::CpuidDynamic{.apic_id = c.vcpu.lapic.id(),
+                                   .apic_enabled = c.vcpu.lapic.is_enabled(),
+                                   .osxsave = (state.cr4() & isa::cr4::OSXSAVE) != 0,
+                                   .ospke = (state.cr4() & isa::cr4::PKE) != 0,
+                                   .mode_64 = (state.segment(isa::Segment::CS).rights & isa::access_rights::L) != 0 &&
+                                       (state.efer() & isa::efer::LMA) != 0,
+                                   .xcr0 = c.vcpu.processor.xcr0()};
+    };
+    const isa::CpuidResult result = c.vcpu.vm.cpuid().get(static_cast<std::uint32_t>(r[Gpr::RAX]),
+                                                          static_cast<std::uint32_t>(r[Gpr::RCX]), dynamic);
+    r[Gpr::RAX] = result.eax;
+    r[Gpr::RBX] = result.ebx;
+    r[Gpr::RCX] = result.ecx;
+    r[Gpr::RDX] = result.edx;
+    return done(c);
+}
+
+Next hlt(ExitContext& c) {
+    c.vcpu.skip_instruction(c.exit.length);
+    const bool interrupts = (vmx::read<field::GUEST_RFLAGS>() & isa::rflags::IF) != 0;
+    c.vcpu.wait = interrupts ? Vcpu::Wait::interrupt : Vcpu::Wait::nmi;
+    if (!c.vcpu.has_wake_event()) return Next::pick;
+    c.vcpu.wait = Vcpu::Wait::none;
+    return Next::resume;
+}
+
+Next skip(ExitContext& c) { return done(c); }
+
+Next undefined(ExitContext& c) { return raise(c, isa::invalid_opcode); }
+
+Next general_protection(ExitContext& c) { return raise(c, isa::general_protection); }
+
+// CPL and CR4.OSXSAVE were checked by the processor before the exit (SDM volume 3, 25.1.1).
+Next xsetbv(ExitContext& c) {
+    const isa::Registers& r = c.vcpu.registers;
+    const std::uint64_t value = (r[Gpr::RDX] & 0xffff'ffff) << 32 | (r[Gpr::RAX] & 0xffff'ffff);
+    const auto index = static_cast<std::uint32_t>(r[Gpr::RCX]);
+    if (index != 0 || !guest::legal_xcr0(value, c.vcpu.vm.cpuid().xcr0())) return raise(c, isa::general_protection);
+    c.vcpu.processor.set_xcr0(value);
+    return done(c);
+}
+
+}  // namespace bulkhead::monitor::handler

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "guest/emulate/emulate.hpp"
+#include "guest/emulate/walk.hpp"
+#include "monitor/handlers.hpp"
+#include "monitor/vcpu_state.hpp"
+#include "monitor/vm.hpp"
+#include "vmx/fields.hpp"
+
+namespace bulkhead::monitor::handler {
+namespace {
+
+namespace emulator = guest::emulator;
+namespace field = vmx::field;
+using isa::Gpr;
+
+class MachinePorts final : public emulator::Ports {
+  public:
+    explicit MachinePorts(guest::PortBus& bus) : bus_(bus) {}
+    std::uint32_t in(std::uint16_t port, unsigned size) override { return bus_.in(port, size); }
+    void out(std::uint16_t port, unsigned size, std::uint32_t value) override { bus_.out(port, size, value); }
+
+  private:
+    guest::PortBus& bus_;
+};
+
+// For the operator: which instruction it was that could not be emulated.
+Next give_up(ExitContext& c, VcpuState& state, emulator::Bus& bus, emulator::Translate& walk) {
+    std::array<std::byte, 15> bytes{};
+    const unsigned count = emulator::peek_instruction(state, bus, walk, bytes);
+    char storage[160];
+    TextBuffer text{storage};
+    print(text, "{} at {}: cannot emulate the instruction", vmx::name_of(c.exit.reason), GuestPhys{c.exit.guest_physical});
+    for (unsigned i = 0; i < count; ++i) print(text, " {:02x}", static_cast<unsigned>(bytes[i]));
+    c.vcpu.vm.crash(text.view());
+    return Next::pick;
+}
+
+Next emulate(ExitContext& c) {
+    Vm& vm = c.vcpu.vm;
+    VcpuState state{c.vcpu};
+    emulator::MachineBus bus{vm.memory(), vm.machine().mmio()};
+    const std::array<std::uint64_t, 4> pdptes{
+        vmx::read<field::GUEST_PDPTE0>(), vmx::read<field::GUEST_PDPTE1>(), vmx::read<field::GUEST_PDPTE2>(),
+        vmx::read<field::GUEST_PDPTE3>()};
+    emulator::Walk walk{state, vm.memory(), {.physical_bits = vm.cpuid().physical_address_bits()}, &pdptes};
+    MachinePorts ports{vm.machine().ports()};
+    const emulator::Result result = emulator::emulate(state, bus, walk, &ports);
+    switch (result.outcome) {
+        case emulator::Outcome::fault: return raise(c, result.fault);
+        case emulator::Outcome::unsupported: return give_up(c, state, bus, walk);
+        case emulator::Outcome::done: c.vcpu.complete_instruction(); break;
+        // Interrupts get their turn between the iterations of a string instruction.
+        case emulator::Outcome::restart: break;
+    }
+    return Next::resume;
+}
+
+}  // namespace
+
+Next io_instruction(ExitContext& c) {
+    const vmx::IoAccess access = vmx::IoAccess::decode(c.exit.qualification);
+    if (access.string) [[unlikely]]
+        return emulate(c);
+    guest::Machine& machine = c.vcpu.vm.machine();
+    std::uint64_t& rax = c.vcpu.registers[Gpr::RAX];
+    if (!access.in) {
+        machine.ports().out(access.port, access.size, static_cast<std::uint32_t>(rax));
+        c.vcpu.skip_instruction(c.exit.length);
+        return c.vcpu.vm.is_ending() ? Next::pick : Next::resume;
+    }
+    const std::uint32_t value = machine.ports().in(access.port, access.size);
+    // A 32-bit result clears the upper half of RAX, a smaller one leaves the rest as it was.
+    if (access.size == 4)
+        rax = value;
+    else
+        rax = (rax & ~((1ull << 8 * access.size) - 1)) | value;
+    c.vcpu.skip_instruction(c.exit.length);
+    if (machine.uart().poll_would_wait()) [[unlikely]] {
+        c.vcpu.wait = Vcpu::Wait::serial_line;
+        return Next::pick;
+    }
+    return Next::resume;
+}
+
+// All RAM is mapped with every right: the guest reached for a device, or for nothing.
+Next ept_violation(ExitContext& c) {
+    // The processor itself, delivering an event: there is no instruction to emulate, and trying again would not end.
+    if (vmx::interrupted_event()) {
+        char storage[120];
+        TextBuffer text{storage};
+        print(text, "an event was to be delivered through {}, which is not memory", c.exit.guest_physical);
+        c.vcpu.vm.crash(text.view());
+        return Next::pick;
+    }
+    // IRET had unblocked NMIs when it faulted; it runs again.
+    if (vmx::EptViolation::decode(c.exit.qualification).nmi_unblocked_by_iret)
+        vmx::write<field::GUEST_INTERRUPTIBILITY_STATE>(vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>() |
+                                                        vmx::interruptibility::BLOCKING_BY_NMI);
+    const Next next = emulate(c);
+    return c.vcpu.vm.is_ending() ? Next::pick : next;
+}
+
+}  // namespace bulkhead::monitor::handler

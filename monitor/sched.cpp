@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "monitor/sched.hpp"
+
+#include <algorithm>
+
+namespace bulkhead::monitor {
+
+void RunQueue::add(Entity& entity) {
+    entity.state_ = Entity::State::blocked;
+    entity.virtual_time_ = floor_;
+    entity.next_ = nullptr;
+}
+
+void RunQueue::remove(Entity& entity) {
+    if (entity.state_ == Entity::State::queued) unlink(entity);
+    if (&entity == current_) current_ = nullptr;
+    entity.state_ = Entity::State::detached;
+    advance();
+}
+
+bool RunQueue::wake(Entity& entity, Tick unaccounted) {
+    if (entity.state_ != Entity::State::blocked) return false;
+    const Tick oldest = floor_ - std::min(floor_, credit());
+    entity.virtual_time_ = std::max(entity.virtual_time_, oldest);
+    insert(entity);
+    if (current_ == nullptr) return true;
+    // A switch for less than the shortest slice would cost more than it gives.
+    return entity.virtual_time_ + shortest_ < current_->virtual_time_ + unaccounted;
+}
+
+Entity* RunQueue::pick() {
+    if (current_ != nullptr) insert(*current_);
+    current_ = first_;
+    if (current_ != nullptr) {
+        unlink(*current_);
+        current_->state_ = Entity::State::running;
+    }
+    advance();
+    return current_;
+}
+
+void RunQueue::account(Tick ran) {
+    if (current_ == nullptr) return;
+    current_->virtual_time_ += ran;
+    current_->ran_ += ran;
+    advance();
+}
+
+void RunQueue::block() {
+    if (current_ == nullptr) return;
+    current_->state_ = Entity::State::blocked;
+    current_ = nullptr;
+    advance();
+}
+
+void RunQueue::yield() {
+    if (current_ == nullptr) return;
+    for (const Entity* other = first_; other != nullptr; other = other->next_)
+        current_->virtual_time_ = std::max(current_->virtual_time_, other->virtual_time_);
+    advance();
+}
+
+Tick RunQueue::slice() const {
+    return std::max(latency_ / std::max<std::size_t>(runnable(), 1), shortest_);
+}
+
+// After its equals, so that they take turns.
+void RunQueue::insert(Entity& entity) {
+    Entity** link = &first_;
+    while (*link != nullptr && (*link)->virtual_time_ <= entity.virtual_time_) link = &(*link)->next_;
+    entity.next_ = *link;
+    *link = &entity;
+    entity.state_ = Entity::State::queued;
+    ++queued_;
+}
+
+void RunQueue::unlink(Entity& entity) {
+    for (Entity** link = &first_; *link != nullptr; link = &(*link)->next_) {
+        if (*link != &entity) continue;
+        *link = entity.next_;
+        entity.next_ = nullptr;
+        --queued_;
+        return;
+    }
+}
+
+void RunQueue::advance() {
+    if (first_ == nullptr && current_ == nullptr) return;
+    Tick least = guest::never;
+    if (first_ != nullptr) least = first_->virtual_time_;
+    if (current_ != nullptr) least = std::min(least, current_->virtual_time_);
+    floor_ = std::max(floor_, least);
+}
+
+std::optional<unsigned> place(std::uint64_t allowed, std::span<const unsigned> loads) {
+    std::optional<unsigned> best;
+    for (unsigned cpu = 0; cpu < std::min<std::size_t>(loads.size(), 64); ++cpu)
+        if ((allowed >> cpu & 1) && (!best || loads[cpu] < loads[*best])) best = cpu;
+    return best;
+}
+
+}  // namespace bulkhead::monitor

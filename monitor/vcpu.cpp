@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "monitor/vcpu.hpp"
+
+#include <utility>
+
+#include "arch/cpu/instructions.hpp"
+#include "arch/isa/control.hpp"
+#include "guest/lapic.hpp"
+#include "monitor/vm.hpp"
+#include "vmx/fields.hpp"
+
+namespace bulkhead::monitor {
+namespace {
+
+namespace field = vmx::field;
+
+// SDM volume 3, table 6-5.
+enum class ExceptionClass : std::uint8_t { benign, contributory, page_fault, double_fault };
+
+ExceptionClass classify(const vmx::Event& event) {
+    if (event.type != vmx::EventType::hardware_exception) return ExceptionClass::benign;
+    switch (static_cast<isa::Exception>(event.vector)) {
+        case isa::Exception::DE:
+        case isa::Exception::TS:
+        case isa::Exception::NP:
+        case isa::Exception::SS:
+        case isa::Exception::GP:
+        case isa::Exception::CP:
+            return ExceptionClass::contributory;
+        case isa::Exception::PF:
+        case isa::Exception::VE:
+            return ExceptionClass::page_fault;
+        case isa::Exception::DF:
+            return ExceptionClass::double_fault;
+        default:
+            return ExceptionClass::benign;
+    }
+}
+
+bool makes_double_fault(ExceptionClass first, ExceptionClass second) {
+    if (first == ExceptionClass::contributory) return second == ExceptionClass::contributory;
+    return first == ExceptionClass::page_fault &&
+        (second == ExceptionClass::contributory || second == ExceptionClass::page_fault);
+}
+
+// DR7.GD, the enabled breakpoints and LBRs play no part in a single step (SDM volume 3, 17.3.1.4): only BS is pending.
+constexpr std::uint64_t pending_single_step = isa::dr6::BS;
+
+}  // namespace
+
+Vcpu::Vcpu(Vm& owner, unsigned number, guest::Lapic& local_apic, vmx::Vmcs region, vmx::ProcessorState& state,
+           std::uint16_t tag, const guest::MsrParameters& msr_parameters)
+    : vm(owner),
+      lapic(local_apic),
+      index(number),
+      vmcs(std::move(region)),
+      processor(state),
+      vpid(tag),
+      msrs(msr_parameters) {}
+
+void Vcpu::interrupt_pending() {
+    attention_ = true;
+    vm.wake(*this);
+}
+
+void Vcpu::nmi() {
+    nmi_pending_ = true;
+    attention_ = true;
+    vm.wake(*this);
+}
+
+// With one processor a guest can send INIT and start-up IPIs only to itself, and neither is defined (SDM volume 3,
+// 10.6.1: self is not a valid destination of INIT and SIPI).
+void Vcpu::init() {}
+void Vcpu::startup(std::uint8_t) {}
+
+bool Vcpu::raise(const isa::Fault& fault) {
+    const vmx::Event event = vmx::Event::exception(fault);
+    const ExceptionClass first = interrupted_ ? classify(*interrupted_) : ExceptionClass::benign;
+    interrupted_.reset();
+    attention_ = true;
+    if (first == ExceptionClass::double_fault && classify(event) != ExceptionClass::benign) return false;
+    if (makes_double_fault(first, classify(event))) {
+        event_ = vmx::Event::exception({isa::Exception::DF, 0u, 0});
+        return true;
+    }
+    if (fault.vector == isa::Exception::PF) cpu::write_cr2(fault.address);
+    event_ = event;
+    return true;
+}
+
+void Vcpu::deliver_again(const vmx::Event& event) {
+    interrupted_ = event;
+    // An NMI that was being delivered blocks further ones already; injected anew it must find the way free.
+    if (event.type == vmx::EventType::nmi)
+        vmx::write<field::GUEST_INTERRUPTIBILITY_STATE>(vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>() &
+                                                        ~vmx::interruptibility::BLOCKING_BY_NMI);
+    attention_ = true;
+}
+
+void Vcpu::prepare_events() {
+    attention_ = false;
+    if (interrupted_) event_ = std::exchange(interrupted_, std::nullopt);
+    const bool interrupt = lapic.interrupt_deliverable();
+    if (event_) {
+        vmx::inject(*event_);
+        event_.reset();
+        set_windows(interrupt, nmi_pending_);
+        return;
+    }
+    if (!interrupt && !nmi_pending_) {
+        if (window_requested_) set_windows(false, false);
+        return;
+    }
+    const std::uint32_t blocking = vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>();
+    if (nmi_pending_ && vmx::nmi_window_open(blocking)) {
+        vmx::inject(vmx::Event::nmi());
+        nmi_pending_ = false;
+        set_windows(interrupt, false);
+        return;
+    }
+    if (interrupt && vmx::interrupt_window_open(vmx::read<field::GUEST_RFLAGS>(), blocking)) {
+        if (const auto vector = lapic.acknowledge()) vmx::inject(vmx::Event::interrupt(*vector));
+        set_windows(lapic.interrupt_deliverable(), nmi_pending_);
+        return;
+    }
+    set_windows(interrupt, nmi_pending_);
+}
+
+void Vcpu::set_windows(bool interrupt, bool nmi) {
+    namespace proc = vmx::control::proc;
+    if (!interrupt && !nmi && !window_requested_) return;
+    window_requested_ = interrupt || nmi;
+    std::uint32_t controls = vm.controls().proc;
+    if (interrupt) controls |= proc::INTERRUPT_WINDOW_EXITING;
+    if (nmi) controls |= proc::NMI_WINDOW_EXITING;
+    vmx::write<field::PRIMARY_PROCESSOR_BASED_CONTROLS>(controls);
+}
+
+bool Vcpu::has_wake_event() const {
+    if (nmi_pending_ || event_ || interrupted_) return true;
+    if (wait == Wait::nmi) return false;
+    return lapic.interrupt_deliverable();
+}
+
+void Vcpu::skip_instruction(std::uint32_t length) {
+    const std::uint64_t rip = vmx::read<field::GUEST_RIP>();
+    std::uint64_t next = rip + length;
+    // Outside 64-bit code RIP has 32 bits; the sum can leave them only if it was near their end.
+    if (((rip ^ next) >> 32) != 0 && (vmx::read<field::GUEST_CS_ACCESS_RIGHTS>() & isa::access_rights::L) == 0)
+        next &= 0xffff'ffff;
+    vmx::write<field::GUEST_RIP>(next);
+    complete_instruction();
+}
+
+void Vcpu::complete_instruction() {
+    using namespace vmx::interruptibility;
+    const std::uint32_t blocking = vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>();
+    if ((blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0) [[unlikely]] {
+        vmx::write<field::GUEST_INTERRUPTIBILITY_STATE>(blocking & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+        attention_ = true;
+    }
+    if ((vmx::read<field::GUEST_RFLAGS>() & isa::rflags::TF) != 0) [[unlikely]]
+        vmx::write<field::GUEST_PENDING_DEBUG_EXCEPTIONS>(pending_single_step);
+}
+
+}  // namespace bulkhead::monitor

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+
+#include "arch/isa/exception.hpp"
+#include "arch/isa/registers.hpp"
+#include "guest/interrupt.hpp"
+#include "guest/msr.hpp"
+#include "monitor/accounting.hpp"
+#include "monitor/sched.hpp"
+#include "vmx/event.hpp"
+#include "vmx/switch.hpp"
+#include "vmx/translation.hpp"
+#include "vmx/vmcs.hpp"
+
+namespace bulkhead::guest {
+class Lapic;
+}
+
+namespace bulkhead::monitor {
+
+class Vm;
+
+// One processor of a guest. It lives on one CPU, its home, for as long as the guest runs.
+class Vcpu final : public guest::ProcessorEvents, public Entity {
+  public:
+    Vcpu(Vm& vm, unsigned index, guest::Lapic& lapic, vmx::Vmcs vmcs, vmx::ProcessorState& processor,
+         std::uint16_t vpid, const guest::MsrParameters& msr_parameters);
+
+    // ---- guest::ProcessorEvents: called by the models on the home CPU
+
+    void interrupt_pending() override;
+    void nmi() override;
+    void init() override;
+    void startup(std::uint8_t vector) override;
+
+    // ---- what the next entry delivers
+
+    // A fault of the instruction that exited. Combines with an event whose delivery the exit interrupted (SDM volume 3,
+    // table 6-5); false when that makes a triple fault.
+    [[nodiscard]] bool raise(const isa::Fault& fault);
+    // The delivery of an event was interrupted by the exit; it starts again unless a fault takes its place.
+    void deliver_again(const vmx::Event& event);
+    bool has_event() const { return event_.has_value(); }
+    // Writes the event, NMI or interrupt that is due to the VMCS, and asks for a window where one has to wait.
+    void prepare_events();
+    // Cheap: whether `prepare_events` has anything to do.
+    bool needs_attention() const { return attention_; }
+    void ask_attention() { attention_ = true; }
+    void interrupt_window_opened() { attention_ = true; }
+    // Whether a halted vCPU has a reason to go on.
+    bool has_wake_event() const;
+
+    // Past the instruction that exited: RIP, and what its completion does (SDM volume 3, 6.8.3 and 17.3.1.4).
+    void skip_instruction(std::uint32_t length);
+    void complete_instruction();
+
+    isa::Registers registers;  // all but RSP
+
+    Vm& vm;
+    guest::Lapic& lapic;
+    const unsigned index;
+
+    vmx::Vmcs vmcs;
+    vmx::ProcessorState& processor;
+    vmx::VpidHistory vpid;
+    guest::Msrs msrs;
+    Accounting account;
+
+    // Why a vCPU that is not runnable waits.
+    enum class Wait : std::uint8_t {
+        none,
+        interrupt,       // HLT
+        nmi,             // HLT with interrupts masked
+        serial_line,     // it polls a transmitter that is busy
+    };
+    Wait wait{Wait::none};
+    std::uint64_t blocked_since{};    // host TSC
+    std::uint64_t overhead_before{};  // the CPU's, when it blocked: see CpuLoop
+
+  private:
+    void set_windows(bool interrupt, bool nmi);
+
+    bool attention_{};
+    bool nmi_pending_{};
+    bool window_requested_{};
+    std::optional<vmx::Event> event_;
+    std::optional<vmx::Event> interrupted_;
+};
+
+}  // namespace bulkhead::monitor

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "arch/cpu/instructions.hpp"
+#include "lib/log.hpp"
+#include "monitor/vm.hpp"
+#include "vmx/guest_state.hpp"
+
+// What the operator gets to know of a guest.
+namespace bulkhead::monitor {
+namespace {
+
+struct EndingWords {
+    std::string_view text;
+    link::PartitionState state;
+};
+
+EndingWords words(Vm::Ending ending) {
+    switch (ending) {
+        case Vm::Ending::powered_off: return {"powered off", link::PartitionState::off};
+        case Vm::Ending::reset: return {"reset", link::PartitionState::off};
+        case Vm::Ending::triple_fault: return {"stopped by a triple fault", link::PartitionState::crashed};
+        case Vm::Ending::crashed: return {"stopped: it cannot go on", link::PartitionState::crashed};
+        case Vm::Ending::stopped: break;
+    }
+    return {"stopped by the operator", link::PartitionState::off};
+}
+
+}  // namespace
+
+void Vm::partition_event(link::PartitionState state, std::string_view text) {
+    the_system.console->set_state(partition_.number(), state, text);
+}
+
+void Vm::log_ending(Ending ending) {
+    const EndingWords w = words(ending);
+    log("guest {}: {}", name(), w.text);
+    const Accounting& a = last_account_;
+    log("guest {}: ticks={} guest={} root={} idle={} exits={}", name(), a.guest + a.root + a.idle, a.guest, a.root,
+        a.idle, a.all_exits());
+    for (std::size_t i = 0; i < a.exits.size(); ++i)
+        if (a.exits[i] != 0)
+            log("guest {}: exits {}={}", name(), vmx::name_of(static_cast<vmx::ExitReason>(i)), a.exits[i]);
+    partition_event(w.state, w.text);
+}
+
+void Vm::write_accounting(TextSink& sink) const {
+    const Accounting& a = state_ == State::running ? vcpu_->account : last_account_;
+    print(sink, "{:16} {:9} CPU {}  guest {} root {} idle {} exits {}\n", name(),
+          state_ == State::running ? "running" : state_ == State::building ? "starting" : "off", home_, a.guest, a.root,
+          a.idle, a.all_exits());
+    for (std::size_t i = 0; i < a.exits.size(); ++i)
+        if (a.exits[i] != 0) print(sink, "    {:32} {}\n", vmx::name_of(static_cast<vmx::ExitReason>(i)), a.exits[i]);
+}
+
+void Vm::keep_report(std::string_view why) {
+    static constexpr std::string_view gpr_names[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                                     "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
+    static constexpr std::string_view segment_names[] = {"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"};
+    TextBuffer text{report_};
+    const vmx::GuestState s = vmx::read_guest_state(cr0_, cr4_);
+    isa::Registers gpr = vcpu_->registers;
+    gpr[isa::Gpr::RSP] = s.rsp;
+    print(text, "guest {}: {}\n", name(), why);
+    print(text, "rip {:016x} rflags {:08x} cr0 {:08x} cr2 {:016x}\n", s.rip, s.rflags, s.cr0, cpu::read_cr2());
+    print(text, "cr3 {:016x} cr4 {:08x} efer {:04x} dr7 {:08x}\n", s.cr3, s.cr4, s.efer, s.dr7);
+    for (std::size_t i = 0; i < 16; ++i)
+        print(text, "{:3} {:016x}{}", gpr_names[i], gpr.gpr[i], i % 4 == 3 ? "\n" : "  ");
+    for (std::size_t i = 0; i < 8; ++i)
+        print(text, "{:4} {:04x} base {:016x} limit {:08x} rights {:05x}\n", segment_names[i], s.segments[i].selector,
+              s.segments[i].base, s.segments[i].limit, s.segments[i].rights);
+    print(text, "gdtr {:016x} limit {:04x}  idtr {:016x} limit {:04x}\n", s.gdtr_base, s.gdtr_limit, s.idtr_base,
+          s.idtr_limit);
+    report_size_ = text.view().size();
+    std::string_view rest = report();
+    while (!rest.empty()) {
+        const std::size_t end = rest.find('\n');
+        log_line(rest.substr(0, end));
+        rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    }
+}
+
+}  // namespace bulkhead::monitor

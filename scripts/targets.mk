@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything around the hypervisor: guests, images, tests. Included by the Makefile.
+
+PYTHON := /usr/bin/python3
+RESULTS := $(BUILD)/results
+# One test, or those whose name contains it: make test FILTER=uname
+FILTER ?=
+# guests.conf for run and iso.
+GUESTS ?= examples/default.conf
+# More arguments for scripts/run: make run RUN="--cpus 4 --machine qemu"
+RUN ?=
+
+.PHONY: help setup guests run iso test unit system bench lint clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile scripts/targets.mk | sort | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@echo
+	@echo 'run and iso take GUESTS=FILE, run takes RUN="arguments of scripts/run", the tests take FILTER=NAME.'
+
+setup: ## install the Debian packages that are missing
+	@scripts/setup
+
+# The packages come first, and what needs them is made by a second make, so that nothing of it runs before.
+run: ## set up, build, boot on what this computer offers, and give you the console
+	@scripts/setup
+	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config
+	@scripts/run --guests $(GUESTS) $(RUN)
+
+iso: ## make build/bulkhead.iso for a real PC: disc or USB stick, BIOS or UEFI
+	@scripts/setup
+	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config
+	@scripts/make-iso $(BUILD)/bulkhead.iso --guests $(GUESTS)
+
+test: ## set up, build and run every test
+	@scripts/setup
+	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config $(BUILD)/unit-tests test-guests
+	@scripts/test --filter '$(FILTER)'
+
+unit: ## the unit tests alone
+	@scripts/setup
+	@$(MAKE) --no-print-directory $(BUILD)/unit-tests
+	@scripts/test --only unit --filter '$(FILTER)'
+
+system: ## the system tests alone
+	@scripts/setup
+	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config test-guests
+	@scripts/test --only system --filter '$(FILTER)'
+
+bench: ## measure; the numbers go to build/bench.json
+	@scripts/setup
+	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config bench-guests
+	@tests/bench/run
+
+lint: ## check the arrows between the rooms and the licence lines
+	@scripts/check-rooms
+
+clean: ## remove what was built, but for the packages that were fetched
+	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guests -exec rm -rf {} + 2>/dev/null || true
+	@find $(BUILD)/guests -type f ! -name vmlinuz ! -name busybox -delete 2>/dev/null || true
+
+# ---- guests ---------------------------------------------------------------------------------------------------------
+GUEST_FILES := $(BUILD)/guests
+INITRAMFS := examples/initramfs/inittab examples/initramfs/rc
+
+guests: $(GUEST_FILES)/vmlinuz $(GUEST_FILES)/initramfs.cpio $(GUEST_FILES)/heartbeat.bin
+
+$(GUEST_FILES)/vmlinuz $(GUEST_FILES)/busybox &: scripts/fetch-guests
+	scripts/fetch-guests $(GUEST_FILES)
+
+MAKE_INITRAMFS = scripts/make-initramfs $@ --busybox $(GUEST_FILES)/busybox init@bin/busybox \
+	etc/inittab=examples/initramfs/inittab etc/rc=examples/initramfs/rc proc=/ sys=/ tmp=/ root=/
+
+$(GUEST_FILES)/initramfs.cpio: scripts/make-initramfs $(INITRAMFS) $(GUEST_FILES)/busybox
+	$(MAKE_INITRAMFS)
+
+# ---- unit tests -----------------------------------------------------------------------------------------------------
+# The hypervisor's own sources, compiled for this computer with sanitizers. tests/fake comes first on the include path:
+# it has the one header with VMX instructions. They go through an archive, so that only what a test uses is linked.
+# The tests themselves are not optimized: that would take most of the time of a build.
+HOST := -Itests/fake $(COMMON) -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+HOST_SOURCES := $(filter guest/%.cpp mm/%.cpp drivers/%.cpp vmx/%.cpp lib/%.cpp monitor/console%.cpp monitor/sched.cpp \
+	boot/boot_info.cpp arch/cpu/symbols.cpp,$(KERNEL_SOURCES))
+# Without what the C library has, and what only a machine can do.
+HOST_SOURCES := $(filter-out lib/memory.cpp drivers/power.cpp,$(HOST_SOURCES))
+HOST_OBJECTS := $(HOST_SOURCES:%=$(BUILD)/unit/%.o) $(BUILD)/unit/guest/dsdt.S.o
+UNIT_SOURCES := $(wildcard tests/unit/*.cpp tests/fake/*.cpp tests/fake/*/*.cpp)
+UNIT_OBJECTS := $(UNIT_SOURCES:%=$(BUILD)/unit/%.o)
+
+$(BUILD)/unit/%.cpp.o: %.cpp Makefile scripts/targets.mk
+	@mkdir -p $(@D)
+	$(CXX) $(HOST) $(if $(filter tests/%,$<),-O0,-O1) -c $< -o $@
+
+$(BUILD)/unit/guest/dsdt.S.o: guest/dsdt.S $(DSDT)
+	@mkdir -p $(@D)
+	$(CXX) -I. -MMD -MP -c $< -o $@
+
+$(BUILD)/unit/libbulkhead.a: $(HOST_OBJECTS)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/unit-tests: $(UNIT_OBJECTS) $(BUILD)/unit/libbulkhead.a
+	$(CXX) -fsanitize=address,undefined $^ -lgtest -lgtest_main -lZydis -o $@
+
+-include $(HOST_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d)
+
+# ---- programs for the system tests and the benchmarks ---------------------------------------------------------------
+PROGRAM := -m32 -std=c++20 -O2 -Wall -Wextra -ffreestanding -fno-pic -fno-exceptions -fno-rtti -fno-stack-protector \
+	-fno-asynchronous-unwind-tables -fcf-protection=none -fno-threadsafe-statics -mgeneral-regs-only -MMD -MP
+TEST_PROGRAMS := $(patsubst tests/system/guests/%.cpp,$(GUEST_FILES)/tests/%.bin,$(wildcard tests/system/guests/*.cpp))
+BENCH_PROGRAMS := $(GUEST_FILES)/bench/cpuid.bin
+PROGRAM_START := $(BUILD)/programs/tests/system/guests/start.S.o
+
+.PHONY: test-guests bench-guests
+test-guests: $(TEST_PROGRAMS) $(GUEST_FILES)/tests/initramfs.cpio
+bench-guests: $(BENCH_PROGRAMS) $(GUEST_FILES)/bench/initramfs.cpio
+
+$(BUILD)/programs/%.o: % scripts/targets.mk
+	@mkdir -p $(@D)
+	$(CXX) $(if $(filter %.cpp,$<),$(PROGRAM),-m32 -MMD -MP) -c $< -o $@
+
+define program
+	@mkdir -p $(@D)
+	ld -m elf_i386 -T tests/system/guests/flat.ld --no-warn-rwx-segments $(filter %.o,$^) -o $(@:.bin=.elf)
+	objcopy -O binary $(@:.bin=.elf) $@
+endef
+
+$(TEST_PROGRAMS): $(GUEST_FILES)/tests/%.bin: $(BUILD)/programs/tests/system/guests/%.cpp.o $(PROGRAM_START) tests/system/guests/flat.ld
+	$(program)
+
+$(BENCH_PROGRAMS): $(GUEST_FILES)/bench/%.bin: $(BUILD)/programs/tests/bench/%.cpp.o $(PROGRAM_START) tests/system/guests/flat.ld
+	$(program)
+
+# The initramfs of the default guests with a command more.
+$(GUEST_FILES)/tests/tsc: tests/system/guests/tsc.S scripts/targets.mk
+	@mkdir -p $(@D)
+	$(CXX) -static -nostdlib -no-pie -Wl,--build-id=none $< -o $@
+
+$(GUEST_FILES)/tests/initramfs.cpio: $(GUEST_FILES)/tests/tsc $(GUEST_FILES)/initramfs.cpio
+	$(MAKE_INITRAMFS) bin/tsc=$<
+
+# Linked at an address that nothing else on the machine runs at: a breakpoint there means this program.
+$(GUEST_FILES)/bench/init: tests/bench/init.S scripts/targets.mk
+	@mkdir -p $(@D)
+	$(CXX) -static -nostdlib -no-pie -Wl,--build-id=none -Wl,-Ttext-segment=0x700010000000 $< -o $@
+
+$(GUEST_FILES)/bench/initramfs.cpio: $(GUEST_FILES)/bench/init scripts/make-initramfs
+	scripts/make-initramfs $@ init=$<
+
+-include $(wildcard $(BUILD)/programs/tests/*/*.d $(BUILD)/programs/tests/*/*/*.d)

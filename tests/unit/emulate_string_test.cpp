@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// String instructions, ports, the stack and branches through memory.
+#include "tests/unit/emulate_fixture.hpp"
+
+namespace {
+
+class EmulateString : public EmulateFixture {};
+class EmulateStack : public EmulateFixture {};
+
+TEST_F(EmulateString, RepeatedStringsRunInChunks) {
+    start(64, {0xf3, 0xaa});  // REP STOSB
+    cpu.gprs[Gpr::RDI] = data_at;
+    cpu.gprs[Gpr::RAX] = 0x5a;
+    cpu.gprs[Gpr::RCX] = repeat_chunk + 10;
+    cpu.flags |= isa::rflags::RF;
+    EXPECT_EQ(run().outcome, Outcome::restart);
+    EXPECT_EQ(cpu.ip, code_at);
+    EXPECT_EQ(cpu.gprs[Gpr::RCX], 10u);
+    EXPECT_EQ(cpu.gprs[Gpr::RDI], data_at + repeat_chunk);
+    EXPECT_TRUE(cpu.flags & isa::rflags::RF);
+    expect_done();
+    EXPECT_EQ(cpu.gprs[Gpr::RCX], 0u);
+    EXPECT_EQ(bus.get<std::uint8_t>(data_at + repeat_chunk + 9), 0x5a);
+    EXPECT_FALSE(cpu.flags & isa::rflags::RF);
+}
+
+TEST_F(EmulateString, SingleStepTrapsAfterEachIteration) {
+    start(64, {0xf3, 0xaa});
+    cpu.gprs[Gpr::RDI] = data_at;
+    cpu.gprs[Gpr::RCX] = 2;
+    cpu.flags |= isa::rflags::TF;
+    const Result first = run();
+    EXPECT_EQ(first.outcome, Outcome::restart);
+    EXPECT_TRUE(first.single_step);
+    EXPECT_EQ(cpu.gprs[Gpr::RCX], 1u);
+    const Result second = run();
+    EXPECT_EQ(second.outcome, Outcome::done);
+    EXPECT_TRUE(second.single_step);
+}
+
+TEST_F(EmulateString, AFaultInTheMiddleKeepsWhatIsDone) {
+    start(64, {0xf3, 0xa5});  // REP MOVSD
+    cpu.gprs[Gpr::RSI] = data_at + 0x100;
+    cpu.gprs[Gpr::RDI] = other_at - 8;
+    cpu.gprs[Gpr::RCX] = 5;
+    translate.read_only[other_at] = true;
+    const Result result = run();
+    EXPECT_EQ(result.outcome, Outcome::fault);
+    EXPECT_EQ(result.fault, (isa::Fault{Exception::PF, 3u, other_at}));
+    EXPECT_EQ(cpu.gprs[Gpr::RCX], 3u);
+    EXPECT_EQ(cpu.gprs[Gpr::RSI], data_at + 0x108);
+    EXPECT_EQ(cpu.gprs[Gpr::RDI], other_at);
+    EXPECT_EQ(cpu.ip, code_at);
+}
+
+TEST_F(EmulateString, CompareKeepsTheFlagsAtAFault) {
+    start(64, {0xf3, 0xa6});  // REPE CMPSB
+    cpu.gprs[Gpr::RSI] = data_at;
+    cpu.gprs[Gpr::RDI] = other_at - 1;
+    cpu.gprs[Gpr::RCX] = 5;
+    cpu.flags |= isa::rflags::CF;
+    translate.absent[other_at] = true;
+    EXPECT_EQ(run().outcome, Outcome::fault);
+    EXPECT_EQ(cpu.gprs[Gpr::RCX], 4u);
+    EXPECT_EQ(cpu.flags, isa::rflags::FIXED | isa::rflags::CF);
+}
+
+TEST_F(EmulateString, SixteenBitStringsKeepTheUpperHalves) {
+    start(16, {0xf3, 0xab});  // REP STOSW
+    for (auto& s : cpu.segments) s.limit = 0xffff;
+    cpu.gprs[Gpr::RDI] = 0xaaaa5000;
+    cpu.gprs[Gpr::RCX] = 0xbbbb0002;
+    expect_done();
+    EXPECT_EQ(cpu.gprs[Gpr::RDI], 0xaaaa5004u);
+    EXPECT_EQ(cpu.gprs[Gpr::RCX], 0xbbbb0000u);
+}
+
+TEST_F(EmulateString, StringPorts) {
+    start(32, {0xf3, 0x66, 0x6f});  // REP OUTSW
+    cpu.gprs[Gpr::RSI] = data_at;
+    cpu.gprs[Gpr::RDX] = 0xffff03f8;
+    cpu.gprs[Gpr::RCX] = 2;
+    bus.put<std::uint32_t>(data_at, 0x22221111);
+    expect_done();
+    ASSERT_EQ(ports.log.size(), 2u);
+    EXPECT_EQ(ports.log[0], std::make_tuple('o', std::uint16_t{0x3f8}, 2u, 0x1111u));
+    EXPECT_EQ(ports.log[1], std::make_tuple('o', std::uint16_t{0x3f8}, 2u, 0x2222u));
+    start(64, {0x48, 0x6d});  // INSD: REX.W does nothing
+    ports.log.clear();
+    cpu.gprs[Gpr::RDI] = data_at;
+    expect_done();
+    EXPECT_EQ(ports.log.at(0), std::make_tuple('i', std::uint16_t{0x3f8}, 4u, 0x11223344u));
+    EXPECT_EQ(bus.get<std::uint32_t>(data_at), 0x11223344u);
+}
+
+TEST_F(EmulateString, InputFaultsBeforeThePortIsRead) {
+    start(32, {0x6d});
+    cpu.gprs[Gpr::RDI] = data_at;
+    translate.absent[data_at] = true;
+    expect_fault({Exception::PF, 2u, data_at});
+    EXPECT_TRUE(ports.log.empty());
+    EXPECT_EQ(emulate(cpu, bus, translate, nullptr).outcome, Outcome::unsupported);
+}
+
+// --- the stack and branches ---
+
+TEST_F(EmulateStack, PopToMemoryByTheStackPointerSeesItIncremented) {
+    start(32, {0x8f, 0x44, 0x24, 0x04});  // POP DWORD [ESP+4]
+    bus.put<std::uint32_t>(stack_at, 0xfeed);
+    expect_done();
+    EXPECT_EQ(bus.get<std::uint32_t>(stack_at + 8), 0xfeedu);
+    EXPECT_EQ(cpu.gprs[Gpr::RSP], stack_at + 4);
+}
+
+TEST_F(EmulateStack, SixteenBitStackPointer) {
+    start(32, {0xff, 0x33});  // PUSH DWORD [EBX]
+    cpu.at(Segment::SS).rights &= ~ar::DB;
+    cpu.gprs[Gpr::RBX] = data_at;
+    cpu.gprs[Gpr::RSP] = 0x12340002;
+    bus.put<std::uint32_t>(data_at, 0xbeef);
+    expect_done();
+    EXPECT_EQ(cpu.gprs[Gpr::RSP], 0x1234fffeu);
+    EXPECT_EQ(bus.get<std::uint32_t>(0xfffe), 0xbeefu);
+}
+
+TEST_F(EmulateStack, PushThatFaultsReadsNothing) {
+    start(64, {0xff, 0x33});
+    cpu.gprs[Gpr::RBX] = data_at;
+    translate.absent[stack_at - page_size] = true;
+    expect_fault({Exception::PF, 2u, stack_at - 8});
+}
+
+TEST_F(EmulateStack, CallAndJumpThroughMemory) {
+    start(64, {0xff, 0x13});  // CALL [RBX]
+    cpu.gprs[Gpr::RBX] = data_at;
+    bus.put<std::uint64_t>(data_at, 0x123456);
+    EXPECT_EQ(run().outcome, Outcome::done);
+    EXPECT_EQ(cpu.ip, 0x123456u);
+    EXPECT_EQ(cpu.gprs[Gpr::RSP], stack_at - 8);
+    EXPECT_EQ(bus.get<std::uint64_t>(stack_at - 8), code_at + 2);
+
+    start(32, {0x66, 0xff, 0x23});  // JMP WORD [EBX]
+    EXPECT_EQ(run().outcome, Outcome::done);
+    EXPECT_EQ(cpu.ip, 0x3456u);
+}
+
+TEST_F(EmulateStack, BranchTargetsAreChecked) {
+    start(64, {0xff, 0x23});
+    cpu.gprs[Gpr::RBX] = data_at;
+    bus.put<std::uint64_t>(data_at, 0x8000'0000'0000);
+    EXPECT_EQ(run().fault.vector, Exception::GP);
+    start(32, {0xff, 0x23});
+    bus.put<std::uint32_t>(data_at, 0x200000);
+    cpu.at(Segment::CS).limit = 0x1fffff;
+    EXPECT_EQ(run().fault.vector, Exception::GP);
+    EXPECT_EQ(cpu.ip, code_at);
+}
+
+}  // namespace

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// The wiring of a guest's machine: each device at its port, each interrupt at its pin.
+#include "guest/machine.hpp"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "guest/memory_map.hpp"
+#include "lib/address.hpp"
+
+namespace bulkhead::guest {
+namespace {
+
+class Peer final : public SerialPeer {
+  public:
+    bool put(std::uint8_t byte) override {
+        sent.push_back(static_cast<char>(byte));
+        return true;
+    }
+    std::optional<std::uint8_t> get() override { return std::nullopt; }
+    std::string sent;
+};
+
+class Events final : public MachineEvents {
+  public:
+    void power_off() override { ++power_offs; }
+    void reset() override { ++resets; }
+    int power_offs = 0, resets = 0;
+};
+
+class Processor final : public ProcessorEvents {
+  public:
+    void interrupt_pending() override {}
+    void nmi() override {}
+    void init() override {}
+    void startup(std::uint8_t) override {}
+};
+
+class MachineTest : public testing::Test {
+  protected:
+    MachineTest() {
+        for (unsigned i = 0; i < 2; ++i) machine->connect(i, processors[i]);
+    }
+    std::uint32_t in(std::uint16_t port, unsigned size = 1) { return machine->ports().in(port, size); }
+    void out(std::uint16_t port, std::uint32_t value, unsigned size = 1) { machine->ports().out(port, size, value); }
+
+    // Each input of the I/O APIC to vector 40h + input of the first processor; the local APIC takes them.
+    void route_ioapic(std::uint32_t low_bits) {
+        for (unsigned pin = 0; pin < 24; ++pin) {
+            ioapic(0x10 + 2 * pin + 1, 0);
+            ioapic(0x10 + 2 * pin, (0x40 + pin) | low_bits);
+        }
+        machine->mmio().write(layout::lapic + 0xf0, 4, 0x1ff);
+        machine->mmio().write(layout::lapic + 0x350, 4, 0x10000);
+    }
+    void ioapic(std::uint32_t reg, std::uint32_t value) {
+        machine->mmio().write(layout::ioapic, 4, reg);
+        machine->mmio().write(layout::ioapic + 0x10, 4, value);
+    }
+    void pass_ms(std::uint64_t ms) {
+        clock.now += ms * (clock.hz / 1000);
+        timers.expire();
+    }
+
+    Clock clock{.now = 0, .hz = 50'000'000};
+    TimerQueue timers{clock};
+    Peer peer;
+    Events events;
+    Processor processors[2];
+    std::unique_ptr<Machine> machine = std::make_unique<Machine>(
+        MachineConfig{.memory = 256 * mib, .vcpus = 2, .crystal_hz = 50'000'000, .boot_seconds = 1'000'000'000}, timers,
+        peer, events);
+};
+
+TEST_F(MachineTest, DevicesAnswerAtTheirPorts) {
+    EXPECT_EQ(in(0x3fd), 0x60u) << "UART";
+    EXPECT_EQ(in(0x64) & 0x14, 0x14u) << "keyboard controller";
+    EXPECT_EQ(in(0x92), 0x02u) << "A20 is open";
+    EXPECT_EQ(in(0x604, 2), 1u) << "ACPI: SCI_EN";
+    out(0xcf8, 0x80000000, 4);
+    EXPECT_EQ(in(0xcfc, 4), 0x12378086u) << "host bridge";
+    out(0x70, 0x34);
+    EXPECT_EQ(in(0x71), 240u * 16 & 0xff) << "NVRAM knows the memory";
+    out(0x21, 0xa5);
+    EXPECT_EQ(in(0x21), 0xa5u) << "8259A";
+    EXPECT_EQ(in(0x61) & 0xc0, 0u) << "no parity error";
+    EXPECT_EQ(machine->mmio().read(layout::lapic + 0x20, 4), 0u);
+    machine->mmio().write(layout::ioapic, 4, 1);
+    EXPECT_EQ(machine->mmio().read(layout::ioapic + 0x10, 4) >> 16 & 0xff, 23u);
+}
+
+TEST_F(MachineTest, AnEmptyBusReadsAllOnes) {
+    for (const std::uint16_t port : {0x00, 0x80, 0x170, 0x1f0, 0x2f8, 0x3c0, 0x3d4, 0x3f0, 0x510, 0xc000, 0xffff})
+        EXPECT_EQ(in(port), 0xffu) << std::hex << port;
+    EXPECT_EQ(machine->mmio().read(GuestPhys{0xfed00000}, 4), 0xffffffffu) << "no HPET";
+}
+
+TEST_F(MachineTest, UartInterruptIsIrq4) {
+    route_ioapic(0);
+    out(0x3fc, 0x08);
+    out(0x3f9, 0x02);
+    EXPECT_EQ(machine->lapic(0).acknowledge(), 0x44);
+    EXPECT_FALSE(machine->lapic(1).interrupt_deliverable());
+}
+
+TEST_F(MachineTest, KeyboardControllerInterruptIsIrq1) {
+    route_ioapic(0);
+    out(0x64, 0x60);
+    out(0x60, 0x01);
+    out(0x64, 0xd2);
+    out(0x60, 0x5a);
+    EXPECT_EQ(machine->lapic(0).acknowledge(), 0x41);
+}
+
+TEST_F(MachineTest, RtcInterruptIsIrq8) {
+    route_ioapic(0);
+    out(0x70, 0x0b);
+    out(0x71, 0x42);
+    pass_ms(1);
+    EXPECT_EQ(machine->lapic(0).acknowledge(), 0x48);
+}
+
+TEST_F(MachineTest, SciIsIrq9AndLevelTriggered) {
+    route_ioapic(0x8000);
+    out(0x602, 0x100, 2);
+    machine->press_power_button();
+    EXPECT_EQ(machine->lapic(0).acknowledge(), 0x49);
+    machine->mmio().write(layout::lapic + 0xb0, 4, 0);
+    EXPECT_EQ(machine->lapic(0).acknowledge(), 0x49) << "still asserted";
+    out(0x600, 0x100, 2);
+    machine->mmio().write(layout::lapic + 0xb0, 4, 0);
+    EXPECT_EQ(machine->lapic(0).acknowledge(), std::nullopt);
+}
+
+TEST_F(MachineTest, TimerInterruptIsInput2) {
+    route_ioapic(0);
+    out(0x43, 0x34);
+    out(0x40, 0xa9);
+    out(0x40, 0x04);  // 1 kHz
+    pass_ms(2);
+    EXPECT_EQ(machine->lapic(0).acknowledge(), 0x42);
+}
+
+TEST_F(MachineTest, The8259sReachLint0OfTheFirstProcessor) {
+    for (const std::uint16_t port : {0x20, 0xa0}) {
+        out(port, 0x11);
+        out(port + 1, port == 0x20 ? 0x30 : 0x38);
+        out(port + 1, port == 0x20 ? 0x04 : 0x02);
+        out(port + 1, 0x01);
+        out(port + 1, 0x00);
+    }
+    out(0x3fc, 0x08);
+    out(0x3f9, 0x02);
+    EXPECT_TRUE(machine->lapic(0).interrupt_deliverable());
+    EXPECT_FALSE(machine->lapic(1).interrupt_deliverable());
+    EXPECT_EQ(machine->lapic(0).acknowledge(), 0x34);
+}
+
+TEST_F(MachineTest, EveryWayToReset) {
+    out(0x64, 0xfe);
+    EXPECT_EQ(events.resets, 1);
+    out(0x92, 0x03);
+    EXPECT_EQ(events.resets, 2);
+    out(0xcf9, 0x06);
+    EXPECT_EQ(events.resets, 3);
+    EXPECT_EQ(events.power_offs, 0);
+}
+
+TEST_F(MachineTest, PowerOff) {
+    out(0x604, 1u << 13 | 5u << 10, 2);
+    EXPECT_EQ(events.power_offs, 1);
+}
+
+TEST_F(MachineTest, TheLocalApicPageIsTheCurrentVcpusAndMoves) {
+    machine->set_current(1);
+    EXPECT_EQ(machine->mmio().read(layout::lapic + 0x20, 4) >> 24, 1u);
+    machine->set_current(0);
+    EXPECT_EQ(machine->lapic(0).base(), 0xfee00900u) << "enabled, first processor";
+    EXPECT_EQ(machine->lapic(1).base(), 0xfee00800u);
+    ASSERT_TRUE(machine->write_apic_base(0, 0xd0000900));
+    EXPECT_EQ(machine->mmio().read(GuestPhys{0xd0000020}, 4), 0u);
+    EXPECT_EQ(machine->mmio().read(layout::lapic + 0x20, 4), 0xffffffffu);
+    EXPECT_FALSE(machine->write_apic_base(0, 0xd0000900 | 1)) << "a reserved bit";
+    EXPECT_EQ(machine->mmio().read(GuestPhys{0xd0000020}, 4), 0u);
+}
+
+}  // namespace
+}  // namespace bulkhead::guest
