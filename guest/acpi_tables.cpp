@@ -128,7 +128,8 @@ std::expected<GuestPhys, TableError> append_madt(Writer& writer, unsigned vcpus)
                                       .apic_id = static_cast<std::uint8_t>(id)});
     // ISA interrupts are at the I/O APIC's pins of the same number, edge and active high, but for these two.
     room =
-        room && madt.add(MadtIoApic{.id = 0, .address = static_cast<std::uint32_t>(layout::ioapic.value)}) &&
+        room &&
+        madt.add(MadtIoApic{.id = layout::ioapic_id, .address = static_cast<std::uint32_t>(layout::ioapic.value)}) &&
         madt.add(MadtInterruptOverride{.source = 0, .global_system_interrupt = 2, .flags = mps_inti::conforms}) &&
         madt.add(MadtInterruptOverride{
             .source = sci_irq, .global_system_interrupt = sci_irq, .flags = mps_inti::active_high | mps_inti::level}) &&

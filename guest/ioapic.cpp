@@ -4,97 +4,154 @@
 namespace bulkhead::guest {
 namespace {
 
-using namespace isa::apic;
+using isa::apic::DeliveryMode;
+using isa::apic::DestinationMode;
+using isa::apic::TriggerMode;
 
-constexpr std::uint64_t IOREGSEL = 0x00, IOWIN = 0x10, EOIR = 0x40;
-constexpr std::uint32_t IOAPICID = 0x00, IOAPICVER = 0x01, IOAPICARB = 0x02, IOREDTBL = 0x10;
-constexpr std::uint32_t version = 0x20;
+enum Window : std::uint64_t { IOREGSEL = 0x00, IOWIN = 0x10, EOIR = 0x40 };
+enum Register : std::uint8_t { IOAPICID = 0, IOAPICVER = 1, IOAPICARB = 2, IOREDTBL = 0x10 };
 
-// Redirection table entry (3.2.4)
-constexpr std::uint64_t active_low = 1u << 13;
-constexpr std::uint64_t remote_irr = 1u << 14;
-constexpr std::uint64_t level_triggered = 1u << 15;
-constexpr std::uint64_t read_only = 1u << 12 | remote_irr;
-constexpr std::uint64_t writable = 0xff00'0000'0001'ffff & ~read_only;
+constexpr std::uint32_t version = 0x20 | (IoApic::pins - 1) << 16;
+
+// The low half of a redirection table entry.
+constexpr std::uint32_t logical = 1u << 11;
+constexpr std::uint32_t send_pending = 1u << 12;
+constexpr std::uint32_t active_low = 1u << 13;
+constexpr std::uint32_t remote_irr = 1u << 14;
+constexpr std::uint32_t level_triggered = 1u << 15;
+constexpr std::uint32_t mask = 1u << 16;
+constexpr std::uint32_t writable = 0x1'afff;
+
+constexpr DeliveryMode delivery(std::uint32_t entry) { return static_cast<DeliveryMode>(entry >> 8 & 7); }
+
+// An interrupt that a local APIC ends is the only kind that can be level triggered.
+constexpr bool is_level(std::uint32_t entry) {
+    const DeliveryMode mode = delivery(entry);
+    return (entry & level_triggered) != 0 && (mode == DeliveryMode::fixed || mode == DeliveryMode::lowest_priority);
+}
 
 }  // namespace
 
+IoApic::IoApic(InterruptBus& bus, std::uint32_t idle_high) : bus_(bus), levels_(idle_high) { reset(); }
+
+void IoApic::reset() {
+    select_ = 0;
+    id_ = 0;
+    unsent_ = 0;
+    for (Entry& entry : entries_) entry = {.low = mask, .high = 0};
+    if (mask_changed_) mask_changed_();
+}
+
 bool IoApic::active(unsigned pin) const {
-    return (levels_ >> pin & 1) != static_cast<std::uint32_t>((redirection_[pin] & active_low) != 0);
+    const bool high = (levels_ >> pin & 1) != 0;
+    return high != ((entries_[pin].low & active_low) != 0);
 }
 
-void IoApic::set_pin(unsigned pin, bool level) {
-    const bool before = active(pin);
-    levels_ = (levels_ & ~(1u << pin)) | static_cast<std::uint32_t>(level) << pin;
-    if ((redirection_[pin] & level_triggered) != 0)
-        evaluate_level(pin);
-    else if (active(pin) && !before && (redirection_[pin] & masked) == 0)
-        send(pin);  // an edge that finds its input masked is lost
+// What happens to a masked pin is lost, except that a level can still be there when it is unmasked.
+void IoApic::set_pin(unsigned pin, bool high) {
+    if (((levels_ >> pin & 1) != 0) == high) return;
+    levels_ ^= 1u << pin;
+    if (!active(pin) || masked(pin)) return;
+    if (!is_level(entries_[pin].low)) unsent_ |= 1u << pin;
+    service(pin);
 }
 
-void IoApic::evaluate_level(unsigned pin) {
-    const std::uint64_t entry = redirection_[pin];
-    if ((entry & (masked | remote_irr)) != 0 || (entry & level_triggered) == 0 || !active(pin)) return;
-    const auto delivery = static_cast<DeliveryMode>(entry >> 8 & 7);
-    if (delivery == DeliveryMode::fixed || delivery == DeliveryMode::lowest_priority) redirection_[pin] |= remote_irr;
-    send(pin);
+void IoApic::service(unsigned pin) {
+    Entry& entry = entries_[pin];
+    if (masked(pin)) return;
+    if (is_level(entry.low)) {
+        if (active(pin) && (entry.low & remote_irr) == 0) {
+            // Set first: the interrupt may be ended before the message's way back.
+            entry.low |= remote_irr;
+            if (!send(entry)) entry.low &= ~remote_irr;
+        }
+    } else if ((unsent_ & 1u << pin) != 0) {
+        unsent_ &= ~(1u << pin);
+        if (!send(entry)) unsent_ |= 1u << pin;
+    }
 }
 
-void IoApic::send(unsigned pin) {
-    const std::uint64_t entry = redirection_[pin];
-    bus_.deliver({.destination = static_cast<std::uint32_t>(entry >> 56),
-                  .destination_mode = static_cast<DestinationMode>(entry >> 11 & 1),
-                  .delivery = static_cast<DeliveryMode>(entry >> 8 & 7),
-                  .trigger = static_cast<TriggerMode>(entry >> 15 & 1),
-                  .vector = static_cast<std::uint8_t>(entry)});
+bool IoApic::send(const Entry& entry) {
+    return bus_.deliver({.destination = entry.high >> 24,
+                         .destination_mode = (entry.low & logical) != 0 ? DestinationMode::logical : DestinationMode::physical,
+                         .delivery = delivery(entry.low),
+                         .trigger = is_level(entry.low) ? TriggerMode::level : TriggerMode::edge,
+                         .vector = static_cast<std::uint8_t>(entry.low)});
 }
 
-void IoApic::eoi(std::uint8_t vector) {
+void IoApic::end_of_interrupt(std::uint8_t vector) {
     for (unsigned pin = 0; pin < pins; ++pin) {
-        if ((redirection_[pin] & remote_irr) == 0 || static_cast<std::uint8_t>(redirection_[pin]) != vector) continue;
-        redirection_[pin] &= ~remote_irr;
-        evaluate_level(pin);
+        Entry& entry = entries_[pin];
+        if ((entry.low & remote_irr) == 0 || static_cast<std::uint8_t>(entry.low) != vector) continue;
+        entry.low &= ~remote_irr;
+        service(pin);
     }
 }
 
-std::uint32_t IoApic::read_register() const {
-    if (select_ == IOAPICID || select_ == IOAPICARB) return id_ << 24;
-    if (select_ == IOAPICVER) return version | (pins - 1) << 16;
-    const std::uint32_t index = select_ - IOREDTBL;
-    if (index >= 2 * pins) return 0;
-    return static_cast<std::uint32_t>(redirection_[index / 2] >> (index % 2 * 32));
+// ---- registers
+
+std::uint64_t IoApic::read(std::uint64_t offset, unsigned size) {
+    std::uint32_t value = 0;
+    switch (offset & ~3ull) {
+        case IOREGSEL: value = select_; break;
+        case IOWIN: value = read_window(); break;
+        default: break;
+    }
+    value >>= 8 * (offset & 3);
+    return size >= 4 ? value : value & ((1u << (8 * size)) - 1);
 }
 
-void IoApic::write_register(std::uint32_t value) {
-    if (select_ == IOAPICID) id_ = value >> 24 & 0xf;
-    if (const std::uint32_t index = select_ - IOREDTBL; index < 2 * pins)
-        write_redirection(index / 2, index % 2 != 0, value);
-}
-
-void IoApic::write_redirection(unsigned pin, bool high, std::uint32_t value) {
-    std::uint64_t& entry = redirection_[pin];
-    const std::uint64_t mask = writable & (high ? 0xffff'ffff'0000'0000 : 0x0000'0000'ffff'ffff);
-    entry = (entry & ~mask) | ((high ? std::uint64_t{value} << 32 : value) & mask);
-    // An input that becomes edge-triggered has no interrupt in service any more.
-    if ((entry & level_triggered) == 0) entry &= ~remote_irr;
-    evaluate_level(pin);
-}
-
-std::uint64_t IoApic::read(std::uint64_t offset, unsigned) {
+void IoApic::write(std::uint64_t offset, unsigned size, std::uint64_t value) {
     switch (offset) {
-        case IOREGSEL: return select_;
-        case IOWIN: return read_register();
-        default: return 0;
+        case IOREGSEL: select_ = static_cast<std::uint8_t>(value); break;
+        case IOWIN:
+            // "Must be accessed as a 32-bit quantity."
+            if (size >= 4) write_window(static_cast<std::uint32_t>(value));
+            break;
+        case EOIR: end_of_interrupt(static_cast<std::uint8_t>(value)); break;
+        default: break;
     }
 }
 
-void IoApic::write(std::uint64_t offset, unsigned, std::uint64_t value) {
-    switch (offset) {
-        case IOREGSEL: select_ = value & 0xff; return;
-        case IOWIN: write_register(static_cast<std::uint32_t>(value)); return;
-        case EOIR: eoi(static_cast<std::uint8_t>(value)); return;
-        default: return;
+std::uint32_t IoApic::read_window() const {
+    switch (select_) {
+        case IOAPICID:
+        case IOAPICARB: return id_;
+        case IOAPICVER: return version;
+        default: break;
     }
+    const unsigned pin = (select_ - IOREDTBL) / 2u;
+    if (select_ < IOREDTBL || pin >= pins) return 0;
+    if ((select_ & 1) != 0) return entries_[pin].high;
+    return entries_[pin].low | ((unsent_ >> pin & 1) != 0 ? send_pending : 0);
+}
+
+void IoApic::write_window(std::uint32_t value) {
+    if (select_ == IOAPICID) {
+        id_ = value & 0x0f00'0000;
+        return;
+    }
+    const unsigned pin = (select_ - IOREDTBL) / 2u;
+    if (select_ < IOREDTBL || pin >= pins) return;
+    if ((select_ & 1) != 0) {
+        entries_[pin].high = value & 0xff00'0000;
+        service(pin);
+    } else {
+        write_entry_low(pin, value);
+    }
+}
+
+void IoApic::write_entry_low(unsigned pin, std::uint32_t value) {
+    Entry& entry = entries_[pin];
+    const bool was_masked = masked(pin), was_active = active(pin);
+    entry.low = (value & writable) | (entry.low & remote_irr);
+    // There is no remote IRR without level triggering; systems clear it by switching to edge and back.
+    if (!is_level(entry.low)) entry.low &= ~remote_irr;
+    if (masked(pin) || is_level(entry.low)) unsent_ &= ~(1u << pin);
+    // The inputs are compared with the polarity: changing it makes an edge.
+    if (!was_masked && !masked(pin) && !is_level(entry.low) && !was_active && active(pin)) unsent_ |= 1u << pin;
+    service(pin);
+    if (was_masked != masked(pin) && mask_changed_) mask_changed_();
 }
 
 }  // namespace bulkhead::guest

@@ -6,40 +6,50 @@
 
 #include "guest/bus.hpp"
 #include "guest/interrupt.hpp"
+#include "lib/delegate.hpp"
 
 namespace bulkhead::guest {
 
-// An I/O APIC with 24 inputs (Intel 82093AA data sheet), of version 20h: with an EOI register at 40h.
+// An I/O APIC of 24 inputs after Intel's 82093AA, with the EOI register of version 20h.
 class IoApic final : public MmioDevice {
   public:
     static constexpr unsigned pins = 24;
 
-    IoApic(InterruptBus& bus, unsigned id) : bus_(bus), id_(id) { redirection_.fill(masked); }
+    // `idle_high`: the pins whose level is high when nothing drives them.
+    IoApic(InterruptBus& bus, std::uint32_t idle_high);
 
-    // The level of an input's wire; the polarity bit of its entry says which level is active.
-    void set_pin(unsigned pin, bool level);
-    // A local APIC ended a level-triggered interrupt.
-    void eoi(std::uint8_t vector);
+    // Called when the mask of a pin may have changed.
+    void on_mask_change(Delegate<void()> changed) { mask_changed_ = changed; }
+
+    void reset();
+    void set_pin(unsigned pin, bool high);
+    bool masked(unsigned pin) const { return (entries_[pin].low & 1u << 16) != 0; }
+    // The EOI message of a local APIC.
+    void end_of_interrupt(std::uint8_t vector);
 
     std::uint64_t read(std::uint64_t offset, unsigned size) override;
     void write(std::uint64_t offset, unsigned size, std::uint64_t value) override;
 
   private:
-    static constexpr std::uint64_t masked = 1u << 16;
+    // A redirection table entry. Bit 12 of `low`, send pending, is made up from `unsent_`.
+    struct Entry {
+        std::uint32_t low, high;
+    };
 
-    std::uint32_t read_register() const;
-    void write_register(std::uint32_t value);
-    void write_redirection(unsigned pin, bool high, std::uint32_t value);
+    std::uint32_t read_window() const;
+    void write_window(std::uint32_t value);
+    void write_entry_low(unsigned pin, std::uint32_t value);
     bool active(unsigned pin) const;
-    // Sends what a level-triggered input asks for, unless the last one is still in service.
-    void evaluate_level(unsigned pin);
-    void send(unsigned pin);
+    void service(unsigned pin);
+    bool send(const Entry& entry);
 
     InterruptBus& bus_;
-    std::uint32_t id_;
-    std::uint32_t select_{};
-    std::uint32_t levels_{};
-    std::array<std::uint64_t, pins> redirection_{};
+    Delegate<void()> mask_changed_;
+    std::uint8_t select_{};
+    std::uint32_t id_{};
+    std::uint32_t levels_;
+    std::uint32_t unsent_{};  // pins with an edge that no local APIC has taken yet
+    std::array<Entry, pins> entries_{};
 };
 
 }  // namespace bulkhead::guest

@@ -1,56 +1,93 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest/irq_fabric.hpp"
 
-#include "guest/lapic.hpp"
-
 namespace bulkhead::guest {
+namespace {
 
 using isa::apic::DeliveryMode;
 
-void IrqFabric::set_isa_irq(unsigned irq, bool level) {
-    if (irq == 2) return;
+// Pins 16 to 23 are for PCI interrupts, which are active low.
+constexpr std::uint32_t pci_pins = 0xff'0000;
+
+}  // namespace
+
+IrqFabric::IrqFabric() : io_apic_(*this, pci_pins) {
+    for (unsigned irq = 0; irq < isa_irqs; ++irq) inputs_[irq] = {this, irq};
+    pic_.intr().connect(Delegate<void(bool)>::to<&IrqFabric::set_intr>(this));
+    pic_.on_mask_change(Delegate<void()>::to<&IrqFabric::masks_changed>(this));
+    io_apic_.on_mask_change(Delegate<void()>::to<&IrqFabric::masks_changed>(this));
+}
+
+void IrqFabric::attach(Lapic& lapic) {
+    lapics_[lapic_count_++] = &lapic;
+    lapic.set_lint(0, pic_.intr().level());
+}
+
+void IrqFabric::reset() {
+    pic_.reset();
+    io_apic_.reset();
+}
+
+void IrqFabric::set_irq(unsigned irq, bool level) {
     pic_.set_irq(irq, level);
-    io_apic_.set_pin(irq == 0 ? 2 : irq, level);
+    if (irq != 2) io_apic_.set_pin(pin_of(irq), level);
 }
 
 void IrqFabric::set_intr(bool level) {
+    for (Lapic* const lapic : lapics()) lapic->set_lint(0, level);
     io_apic_.set_pin(0, level);
-    for (std::size_t i = 0; i < count_; ++i) lapics_[i]->set_lint0(level);
 }
 
-// Of those that the message names, the one whose processor does the least urgent work (SDM volume 3, 10.6.2.4).
-Lapic* IrqFabric::lowest_priority(const InterruptMessage& message) {
-    Lapic* best = nullptr;
-    for (std::size_t i = 0; i < count_; ++i) {
-        Lapic& candidate = *lapics_[i];
-        if (!candidate.is_enabled() || !candidate.is_destination(message.destination, message.destination_mode)) continue;
-        if (best == nullptr || candidate.ppr() < best->ppr()) best = &candidate;
+void IrqFabric::watch(unsigned irq, Delegate<void(bool)> watched) {
+    watched_irq_ = irq;
+    watched_ = watched;
+    was_visible_ = visible(irq);
+    watched_(was_visible_);
+}
+
+void IrqFabric::masks_changed() {
+    if (!watched_ || visible(watched_irq_) == was_visible_) return;
+    was_visible_ = !was_visible_;
+    watched_(was_visible_);
+}
+
+// SDM volume 3, 10.6.2. A lowest-priority message goes to one of those it is for: where the processor priority is lowest,
+// in turn among equals (10.6.2.4).
+template <class Matches>
+bool IrqFabric::distribute(const InterruptMessage& message, Matches matches) {
+    if (message.delivery != DeliveryMode::lowest_priority) {
+        bool accepted = false;
+        for (Lapic* const lapic : lapics())
+            if (matches(*lapic)) accepted |= lapic->accept(message);
+        return accepted;
     }
-    return best;
+    std::size_t chosen = lapic_count_;
+    for (std::size_t i = 1; i <= lapic_count_; ++i) {
+        const std::size_t candidate = (last_chosen_ + i) % lapic_count_;
+        const Lapic& lapic = *lapics_[candidate];
+        if (!lapic.is_enabled() || !lapic.is_software_enabled() || !matches(lapic)) continue;
+        if (chosen == lapic_count_ || lapic.ppr() < lapics_[chosen]->ppr()) chosen = candidate;
+    }
+    if (chosen == lapic_count_) return false;
+    last_chosen_ = chosen;
+    return lapics_[chosen]->accept(message);
 }
 
 bool IrqFabric::deliver(const InterruptMessage& message) {
-    if (message.delivery == DeliveryMode::lowest_priority) {
-        Lapic* const target = lowest_priority(message);
-        return target != nullptr && target->accept(message);
-    }
-    bool accepted = false;
-    for (std::size_t i = 0; i < count_; ++i)
-        if (lapics_[i]->is_destination(message.destination, message.destination_mode))
-            accepted |= lapics_[i]->accept(message);
-    return accepted;
+    const std::uint32_t destination =
+        widen_destination(static_cast<std::uint8_t>(message.destination), message.destination_mode);
+    return distribute(message, [&](const Lapic& l) { return l.matches(destination, message.destination_mode); });
 }
 
-void IrqFabric::send(const Lapic& from, const InterruptMessage& message, Shorthand shorthand) {
-    if (shorthand == Shorthand::none) {
-        deliver(message);
-        return;
-    }
-    for (std::size_t i = 0; i < count_; ++i) {
-        const bool self = lapics_[i] == &from;
-        const bool wanted = shorthand == Shorthand::self ? self : shorthand == Shorthand::all_including_self || !self;
-        if (wanted) lapics_[i]->accept(message);
-    }
+bool IrqFabric::send(const InterruptMessage& message, Shorthand shorthand, const Lapic& sender) {
+    return distribute(message, [&](const Lapic& l) {
+        switch (shorthand) {
+            case Shorthand::self: return &l == &sender;
+            case Shorthand::all: return true;
+            case Shorthand::all_but_self: return &l != &sender;
+            default: return l.matches(message.destination, message.destination_mode);
+        }
+    });
 }
 
 }  // namespace bulkhead::guest

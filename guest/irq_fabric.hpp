@@ -2,45 +2,72 @@
 #pragma once
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "guest/config.hpp"
-#include "guest/interrupt.hpp"
 #include "guest/ioapic.hpp"
+#include "guest/lapic.hpp"
+#include "guest/lapic_bus.hpp"
 #include "guest/pic.hpp"
 
 namespace bulkhead::guest {
 
-class Lapic;
-
-// ICR shorthands (SDM volume 3, figure 10-12).
-enum class Shorthand : std::uint8_t { none, self, all_including_self, all_excluding_self };
-
-// The wires between the interrupt controllers of one guest: an ISA interrupt goes to the 8259 pair and to the I/O APIC,
-// whose messages go to the local APICs, as those of the local APICs among themselves do.
-class IrqFabric final : public InterruptBus {
+// What connects the interrupt controllers of one guest. ISA interrupt n goes to input n of the 8259A pair and to pin n
+// of the I/O APIC, 0 to pin 2; the pair's INTR goes to LINT0 of every local APIC and to pin 0.
+class IrqFabric final : public InterruptBus, public LapicBus {
   public:
-    IrqFabric(Pic& pic, IoApic& io_apic) : pic_(pic), io_apic_(io_apic) {}
+    static constexpr unsigned isa_irqs = 16;
 
-    void attach(Lapic& lapic) { lapics_[count_++] = &lapic; }
+    IrqFabric();
+    IrqFabric(const IrqFabric&) = delete;
+    IrqFabric& operator=(const IrqFabric&) = delete;
 
-    // A line of the ISA bus. IRQ 0 is input 2 of the I/O APIC, and IRQ 2 is the 8259 pair's own.
-    void set_isa_irq(unsigned irq, bool level);
-    void set_intr(bool level);
+    PicPair& pic() { return pic_; }
+    IoApic& io_apic() { return io_apic_; }
+    void attach(Lapic& lapic);
+    // Power-up of the 8259A pair and the I/O APIC.
+    void reset();
 
+    // For the device that has this interrupt.
+    Delegate<void(bool)> isa_input(unsigned irq) { return Delegate<void(bool)>::to<&Input::set>(&inputs_[irq]); }
+    // Called with whether a change of this input can have any effect now: one device can save itself work.
+    void watch(unsigned irq, Delegate<void(bool)> watched);
+
+    // InterruptBus: the destination has 8 bits.
     bool deliver(const InterruptMessage& message) override;
-    void send(const Lapic& from, const InterruptMessage& message, Shorthand shorthand);
-    void broadcast_eoi(std::uint8_t vector) { io_apic_.eoi(vector); }
-    std::uint8_t acknowledge_pic() { return pic_.acknowledge(); }
+    // LapicBus
+    bool send(const InterruptMessage& message, Shorthand shorthand, const Lapic& sender) override;
+    void end_of_interrupt(std::uint8_t vector) override { io_apic_.end_of_interrupt(vector); }
+    std::uint8_t acknowledge_external() override { return pic_.acknowledge(); }
 
   private:
-    Lapic* lowest_priority(const InterruptMessage& message);
+    struct Input {
+        IrqFabric* fabric{};
+        unsigned irq{};
+        void set(bool level) { fabric->set_irq(irq, level); }
+    };
 
-    Pic& pic_;
-    IoApic& io_apic_;
+    // Pin 2 has the timer, because the pair's own cascade has no line.
+    static constexpr unsigned pin_of(unsigned irq) { return irq == 0 ? 2 : irq; }
+
+    void set_irq(unsigned irq, bool level);
+    void set_intr(bool level);
+    void masks_changed();
+    bool visible(unsigned irq) const { return !pic_.masked(irq) || !io_apic_.masked(pin_of(irq)); }
+    template <class Matches>
+    bool distribute(const InterruptMessage& message, Matches matches);
+    std::span<Lapic* const> lapics() const { return std::span{lapics_}.first(lapic_count_); }
+
+    PicPair pic_;
+    IoApic io_apic_;
+    std::array<Input, isa_irqs> inputs_{};
     std::array<Lapic*, max_vcpus> lapics_{};
-    std::size_t count_{};
+    std::size_t lapic_count_{};
+    std::size_t last_chosen_{};  // by lowest priority
+    unsigned watched_irq_{};
+    bool was_visible_{true};
+    Delegate<void(bool)> watched_;
 };
 
 }  // namespace bulkhead::guest

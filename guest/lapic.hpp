@@ -1,111 +1,140 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <expected>
 #include <optional>
 
-#include "arch/isa/apic.hpp"
 #include "arch/isa/exception.hpp"
 #include "arch/isa/msr.hpp"
 #include "guest/bus.hpp"
 #include "guest/interrupt.hpp"
+#include "guest/interrupt_assist.hpp"
+#include "guest/lapic_bits.hpp"
+#include "guest/lapic_bus.hpp"
+#include "guest/lapic_page.hpp"
 #include "guest/lapic_timer.hpp"
-#include "lib/address.hpp"
 
 namespace bulkhead::guest {
 
-class IrqFabric;
+struct LapicConfig {
+    std::uint32_t id{};
+    bool bootstrap{};
+    std::uint64_t crystal_hz{};  // the timer's rate, as CPUID 15h tells it
+    unsigned physical_address_bits{36};
+    bool x2apic{true};  // CPUID.01H:ECX[21]
+    // Whether software can keep EOIs from the I/O APICs (SVR bit 12); the version register says so.
+    bool eoi_broadcast_suppression{};
+};
 
-// The local APIC of one vCPU (SDM volume 3, chapter 10): xAPIC by memory, x2APIC by MSR, and IA32_APIC_BASE between
-// them. Its registers are one architectural page.
+// The local APIC of one vCPU, in xAPIC and x2APIC mode (SDM volume 3, chapter 10). All calls for one guest, from whatever
+// CPU, come one at a time.
 class Lapic final : public MmioDevice {
   public:
-    Lapic(std::uint32_t id, TimerQueue& timers, std::uint64_t crystal_hz, IrqFabric& fabric);
+    // `page` is this local APIC's alone.
+    Lapic(const LapicConfig& config, RegisterPage& page, TimerQueue& timers, LapicBus& bus);
+    Lapic(const Lapic&) = delete;
+    Lapic& operator=(const Lapic&) = delete;
 
-    void connect(ProcessorEvents& events) { events_ = &events; }
-    // After RESET; INIT keeps the ID and IA32_APIC_BASE (10.4.7.3).
-    void reset();
-    void init();
-    // As firmware hands over a PC: enabled, the 8259 pair on LINT0 of the first processor, NMI on LINT1 (10.8.1).
-    void set_virtual_wire();
+    void connect(ProcessorEvents& processor) { processor_ = &processor; }
+    // Called with the address of the register page when that changes; nothing: there is none, the local APIC is disabled
+    // or in x2APIC mode.
+    void on_move(Delegate<void(std::optional<GuestPhys>)> moved) { moved_ = moved; }
+    // Before the guest runs. Without it, software assists.
+    void bind(InterruptAssist& assist);
+
+    // ---- for VM entry: cheap
+
+    // Something that IF = 1 would let the processor take: a vector above the processor priority, or an ExtINT.
+    bool interrupt_deliverable() const {
+        return external_deliverable() || assist_->requested() >> 4 > page_.read(isa::apic::PPR) >> 4;
+    }
+    // What the processor takes; from here on it is in service. Nothing if nothing is deliverable.
+    std::optional<std::uint8_t> acknowledge();
+    std::uint8_t highest_pending() const { return assist_->requested(); }
 
     // ---- the processor's side
 
-    // A maskable interrupt that the processor would take if RFLAGS.IF lets it.
-    bool interrupt_deliverable() const;
-    // The interrupt is taken: its vector. Nothing when none is deliverable.
-    std::optional<std::uint8_t> acknowledge();
-    std::uint8_t cr8() const { return static_cast<std::uint8_t>(reg(isa::apic::TPR) >> 4 & 0xf); }
+    void reset();  // power-up
+    // What an INIT does: all but the APIC ID and IA32_APIC_BASE. The processor calls it when it obeys the INIT.
+    void init();
+    // As firmware hands the bootstrap processor over: enabled, the 8259A at LINT0, NMI at LINT1 (virtual-wire mode).
+    void enter_virtual_wire_mode();
+
+    std::uint32_t id() const { return config_.id; }  // initial APIC ID, and x2APIC ID
+    std::uint64_t base() const { return base_; }     // IA32_APIC_BASE
+    std::expected<void, isa::Fault> write_base(std::uint64_t value);
+    bool is_enabled() const { return (base_ & isa::apic_base::EN) != 0; }
+    bool is_x2apic() const { return (base_ & isa::apic_base::EXTD) != 0; }
+    std::optional<GuestPhys> mmio_base() const;
+
+    std::uint8_t tpr() const { return static_cast<std::uint8_t>(page_.read(isa::apic::TPR)); }
+    void set_tpr(std::uint8_t value);
+    std::uint8_t ppr() const { return static_cast<std::uint8_t>(page_.read(isa::apic::PPR)); }
+    std::uint8_t cr8() const { return tpr() >> 4; }
     void set_cr8(std::uint8_t value) { set_tpr(static_cast<std::uint8_t>(value << 4)); }
     void set_tsc_adjust(std::uint64_t adjust) { timer_.set_tsc_adjust(adjust); }
 
-    // ---- registers
-
-    std::uint64_t base() const { return base_; }
-    // #GP for a reserved bit or a transition that is none (figure 10-27).
-    std::expected<void, isa::Fault> write_base(std::uint64_t value);
-    // The x2APIC registers and IA32_TSC_DEADLINE.
+    // The x2APIC MSRs and IA32_TSC_DEADLINE.
     std::expected<std::uint64_t, isa::Fault> read_msr(isa::Msr msr);
     std::expected<void, isa::Fault> write_msr(isa::Msr msr, std::uint64_t value);
+
     std::uint64_t read(std::uint64_t offset, unsigned size) override;
     void write(std::uint64_t offset, unsigned size, std::uint64_t value) override;
 
+    // The processor has ended a level-triggered interrupt by itself (EOI-induced VM exit).
+    void ended_in_hardware(std::uint8_t vector) { finish(vector); }
+
     // ---- the bus's side
 
-    std::uint32_t id() const { return id_; }
-    bool is_enabled() const { return (base_ & isa::apic_base::EN) != 0; }
-    bool is_x2apic() const { return (base_ & isa::apic_base::EXTD) != 0; }
-    bool is_destination(std::uint32_t destination, isa::apic::DestinationMode mode) const;
-    // False when it does not take the message: it is disabled, or the vector is illegal.
+    // Whether a message with this destination is for this local APIC (10.6.2).
+    bool matches(std::uint32_t destination, isa::apic::DestinationMode mode) const;
+    // Fixed and lowest-priority interrupts are taken only while this holds.
+    bool is_software_enabled() const { return (page_.read(isa::apic::SVR) & lapic::svr_enable) != 0; }
     bool accept(const InterruptMessage& message);
-    std::uint8_t ppr() const;
-    // The level of the 8259 pair's INTR output, on LINT0.
-    void set_lint0(bool level);
+    // The wire of LINT0 or LINT1; LINT0 is the 8259A's INTR.
+    void set_lint(unsigned pin, bool level);
 
   private:
-    static constexpr std::uint32_t masked = 1u << 16;
+    bool external_deliverable() const {
+        return lint_level_[0] && (external_message_ || lint0_passes_external_);
+    }
+    void notify();
+    void refresh_external();
+    void update_ppr();
+    void request(std::uint8_t vector, isa::apic::TriggerMode trigger);
+    void end_of_interrupt();
+    void finish(std::uint8_t vector);
+    void raise_lvt(std::uint32_t lvt);
+    void report_error(std::uint32_t bit);
+    void timer_expired() { raise_lvt(isa::apic::LVT_TIMER); }
+    void signal_lint(unsigned pin);
 
-    std::uint32_t& reg(std::uint32_t offset) { return page_[offset / 4]; }
-    std::uint32_t reg(std::uint32_t offset) const { return page_[offset / 4]; }
-
+    void reset_registers();
+    void write_identity();
+    std::uint32_t version() const;
+    std::uint32_t svr_legal() const;
     std::uint32_t read_register(std::uint32_t offset);
     void write_register(std::uint32_t offset, std::uint32_t value);
     void write_lvt(std::uint32_t offset, std::uint32_t value);
     void write_svr(std::uint32_t value);
-    void write_icr(std::uint32_t low);
-    void latch_errors();
-    void set_tpr(std::uint8_t value);
-    void eoi();
+    void write_esr();
+    void send(std::uint32_t command, std::uint32_t destination);
+    void self_ipi(std::uint8_t vector);
 
-    bool software_enabled() const { return (reg(isa::apic::SVR) & 1u << 8) != 0; }
-    bool ext_int_accepted() const;
-    void deliver_local(std::uint32_t offset);
-    void timer_expired() { deliver_local(isa::apic::LVT_TIMER); }
-    void report(std::uint32_t error);
-
-    // Vectors in the eight 32-bit words of IRR, ISR and TMR, sixteen bytes apart.
-    static constexpr std::uint32_t word(std::uint32_t base, std::uint8_t vector) { return base + vector / 32u * 16; }
-    void set(std::uint32_t base, std::uint8_t vector) { reg(word(base, vector)) |= 1u << vector % 32; }
-    void clear(std::uint32_t base, std::uint8_t vector) { reg(word(base, vector)) &= ~(1u << vector % 32); }
-    bool test(std::uint32_t base, std::uint8_t vector) const { return (reg(word(base, vector)) >> vector % 32 & 1) != 0; }
-    // 0 when there is none: vectors below 16 are never set.
-    std::uint8_t highest(std::uint32_t base) const;
-    void notify() {
-        if (events_ != nullptr) events_->interrupt_pending();
-    }
-
-    alignas(page_size) std::array<std::uint32_t, page_size / 4> page_{};
-    const std::uint32_t id_;
-    IrqFabric& fabric_;
-    ProcessorEvents* events_{};
-    LapicTimer timer_;
+    const LapicConfig config_;
+    RegisterPage& page_;
+    LapicBus& bus_;
+    SoftwareInterruptAssist software_;
+    InterruptAssist* assist_{&software_};
+    ProcessorEvents* processor_{};
+    Delegate<void(std::optional<GuestPhys>)> moved_;
     std::uint64_t base_{};
-    std::uint32_t errors_{};  // since the last write of ESR
-    std::uint32_t icr_destination_{};
-    bool lint0_{};
-    bool ext_int_message_{};  // from an I/O APIC
+    bool lint_level_[2]{};
+    bool lint0_passes_external_{};  // LINT0 is unmasked ExtINT, or the local APIC is disabled and LINT0 is INTR
+    bool external_message_{};       // an ExtINT came as a message, from an I/O APIC
+    std::uint32_t errors_{};        // what ESR shows after its next write
+    LapicTimer timer_;
 };
 
 }  // namespace bulkhead::guest

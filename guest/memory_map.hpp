@@ -28,6 +28,7 @@ inline constexpr GuestPhys low_ram_limit{3 * gib};
 inline constexpr GuestPhys pci_window{0xc000'0000};
 inline constexpr std::uint64_t pci_window_size = 0x3ec0'0000;  // up to the I/O APIC
 inline constexpr GuestPhys ioapic{0xfec0'0000};
+inline constexpr unsigned ioapic_id = 0;
 inline constexpr GuestPhys lapic{0xfee0'0000};
 inline constexpr GuestPhys high_ram{4 * gib};
 

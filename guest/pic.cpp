@@ -1,195 +1,253 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest/pic.hpp"
 
+#include <bit>
+
+// After Intel's 8259A data sheet (order 231468).
 namespace bulkhead::guest {
 namespace {
 
-constexpr unsigned cascade = 2;
-constexpr unsigned spurious = 7;
-// IRQ 0, 1, 2, 8 and 13 are edge-triggered by their nature (82371AB 4.2.6).
-constexpr std::uint8_t elcr_master = 0xf8, elcr_slave = 0xde;
+constexpr unsigned cascade_input = 2;
+constexpr unsigned spurious_input = 7;
 
 constexpr std::uint8_t bit(unsigned n) { return static_cast<std::uint8_t>(1u << n); }
 
+enum Port : std::uint16_t {
+    MASTER = 0x20,
+    SLAVE = 0xa0,
+    ELCR_MASTER = 0x4d0,
+    ELCR_SLAVE = 0x4d1,
+};
+
+// How ICW1, OCW2 and OCW3 are told apart at A0 = 0.
+constexpr std::uint8_t is_icw1 = 1u << 4, is_ocw3 = 1u << 3;
+
 }  // namespace
 
-// ---- one chip
+// ---- requests and priorities
 
-// In order of priority, from the input behind the lowest one on.
-std::optional<unsigned> Pic::Chip::highest(std::uint8_t bits) const {
-    for (unsigned i = 1; i <= 8; ++i)
-        if (const unsigned n = (lowest + i) & 7; (bits >> n & 1) != 0) return n;
-    return std::nullopt;
+// An edge request lives as long as its input is high; a level request is the input.
+std::uint8_t Pic::irr() const {
+    return static_cast<std::uint8_t>((latched_ & ~level_triggered_) | (inputs_ & level_triggered_));
 }
 
-void Pic::Chip::set_line(unsigned n, bool level) {
-    const bool rises = level && (lines >> n & 1) == 0;
-    lines = static_cast<std::uint8_t>((lines & ~bit(n)) | (level ? bit(n) : 0));
-    // The request of an edge-triggered input is gone when its line falls before the acknowledge.
-    if (rises)
-        irr |= bit(n);
-    else if (!level)
-        irr &= static_cast<std::uint8_t>(~bit(n));
+void Pic::set_input(unsigned input, bool level) {
+    const std::uint8_t b = bit(input);
+    if (level && (inputs_ & b) == 0) latched_ |= b;
+    if (!level) latched_ = static_cast<std::uint8_t>(latched_ & ~b);
+    inputs_ = static_cast<std::uint8_t>(level ? inputs_ | b : inputs_ & ~b);
+    if (level) resolve();
 }
 
-std::uint8_t Pic::Chip::requests() const {
-    std::uint8_t levels = 0;
-    for (unsigned n = 0; n < 8; ++n)
-        if (is_level(n)) levels |= bit(n);
-    return static_cast<std::uint8_t>(((irr & ~levels) | (lines & levels)));
+// Bit 0 of the result has the highest priority.
+std::uint8_t Pic::rotated(std::uint8_t requests) const { return std::rotr(requests, first_); }
+
+std::optional<unsigned> Pic::highest(std::uint8_t requests) const {
+    if (requests == 0) return std::nullopt;
+    return (static_cast<unsigned>(std::countr_zero(rotated(requests))) + first_) & 7;
 }
 
-std::optional<unsigned> Pic::Chip::pending() const {
-    if (init_step != 0) return std::nullopt;
-    const auto request = highest(static_cast<std::uint8_t>(requests() & ~imr));
-    if (!request) return std::nullopt;
-    // In special mask mode an input in service holds back only itself, and not even that when it is masked.
-    const std::uint8_t holding = special_mask ? static_cast<std::uint8_t>(isr & bit(*request)) : isr;
-    const auto service = highest(holding);
-    if (!service) return request;
-    const unsigned rank_request = (*request - lowest - 1u) & 7, rank_service = (*service - lowest - 1u) & 7;
-    if (rank_request < rank_service) return request;
-    // Special fully nested mode: the slave may ask again while its input is in service.
-    if (special_nested && !is_slave && *request == cascade && *service == cascade) return request;
-    return std::nullopt;
+std::optional<unsigned> Pic::pending() const {
+    if (expect_ != Expect::icw1) return std::nullopt;
+    const auto requests = static_cast<std::uint8_t>(irr() & ~imr_);
+    if (requests == 0) return std::nullopt;
+    std::uint8_t in_service = isr_;
+    // What is in service and masked holds back nothing in special mask mode; the slave's further requests are its own
+    // to judge in special fully nested mode.
+    if (special_mask_) in_service = static_cast<std::uint8_t>(in_service & ~imr_);
+    if (special_fully_nested_ && master_) in_service = static_cast<std::uint8_t>(in_service & ~bit(cascade_input));
+    if (in_service != 0 && std::countr_zero(rotated(requests)) >= std::countr_zero(rotated(in_service)))
+        return std::nullopt;
+    return highest(requests);
 }
 
-unsigned Pic::Chip::acknowledge(unsigned n) {
-    if (!is_level(n)) irr &= static_cast<std::uint8_t>(~bit(n));
-    if (!auto_eoi)
-        isr |= bit(n);
-    else if (rotate_on_auto_eoi)
-        lowest = static_cast<std::uint8_t>(n);
-    return n;
-}
-
-void Pic::Chip::write_command(std::uint8_t value) {
-    if ((value & 0x10) != 0) {  // ICW1
-        const Chip before = *this;
-        *this = Chip{};
-        lines = before.lines;
-        level_triggered = before.level_triggered;
-        is_slave = before.is_slave;
-        imr = 0;
-        ltim = (value & 0x08) != 0;
-        single = (value & 0x02) != 0;
-        needs_icw4 = (value & 0x01) != 0;
-        init_step = 2;
-        return;
+std::optional<unsigned> Pic::acknowledge() {
+    const auto input = pending();
+    if (!input) {
+        interrupt_ = false;
+        return std::nullopt;
     }
-    if ((value & 0x08) == 0) {
-        ocw2(value);
-        return;
-    }
-    // OCW3
-    if ((value & 0x40) != 0) special_mask = (value & 0x20) != 0;
-    if ((value & 0x04) != 0) poll = true;
-    if ((value & 0x02) != 0) read_isr = (value & 0x01) != 0;
+    latched_ = static_cast<std::uint8_t>(latched_ & ~bit(*input));
+    if (!auto_eoi_)
+        isr_ |= bit(*input);
+    else if (rotate_on_auto_eoi_)
+        first_ = static_cast<std::uint8_t>((*input + 1) & 7);
+    resolve();
+    return input;
 }
 
-void Pic::Chip::ocw2(std::uint8_t value) {
-    const bool rotate = (value & 0x80) != 0, specific = (value & 0x40) != 0, eoi = (value & 0x20) != 0;
-    const unsigned level = value & 7;
-    if (eoi) {
-        // In special mask mode a non-specific EOI passes over inputs that are masked.
-        const auto candidates = special_mask ? static_cast<std::uint8_t>(isr & ~imr) : isr;
-        const auto ended = specific ? std::optional<unsigned>{level} : highest(candidates);
-        if (!ended) return;
-        end(*ended);
-        if (rotate) lowest = static_cast<std::uint8_t>(*ended);
-    } else if (specific) {
-        if (rotate) lowest = static_cast<std::uint8_t>(level);  // set priority; else no operation
-    } else {
-        rotate_on_auto_eoi = rotate;
+// ---- registers
+
+std::uint8_t Pic::read(unsigned a0) {
+    if (poll_) {
+        poll_ = false;
+        const auto input = acknowledge();
+        return input ? static_cast<std::uint8_t>(0x80 | *input) : 0;
+    }
+    if (a0 != 0) return imr_;
+    return read_isr_ ? isr_ : irr();
+}
+
+void Pic::write(unsigned a0, std::uint8_t value) {
+    if (a0 != 0)
+        write_icw_or_mask(value);
+    else if ((value & is_icw1) != 0)
+        write_icw1(value);
+    else if ((value & is_ocw3) != 0)
+        write_ocw3(value);
+    else
+        write_ocw2(value);
+    resolve();
+}
+
+// The edge sense is reset: an input that is high now has to fall before it can ask again. The trigger mode of bit 3 is
+// ELCR's business on a PC.
+void Pic::write_icw1(std::uint8_t value) {
+    latched_ = isr_ = imr_ = 0;
+    first_ = 0;
+    special_mask_ = special_fully_nested_ = auto_eoi_ = rotate_on_auto_eoi_ = false;
+    read_isr_ = poll_ = false;
+    single_ = (value & 2) != 0;
+    needs_icw4_ = (value & 1) != 0;
+    expect_ = Expect::icw2;
+}
+
+void Pic::write_icw_or_mask(std::uint8_t value) {
+    switch (expect_) {
+        case Expect::icw1: imr_ = value; break;
+        case Expect::icw2:
+            base_ = value & 0xf8;
+            if (!single_)
+                expect_ = Expect::icw3;
+            else
+                expect_ = needs_icw4_ ? Expect::icw4 : Expect::icw1;
+            break;
+        case Expect::icw3:  // the wiring is what it is
+            expect_ = needs_icw4_ ? Expect::icw4 : Expect::icw1;
+            break;
+        case Expect::icw4:
+            auto_eoi_ = (value & 2) != 0;
+            special_fully_nested_ = (value & 0x10) != 0;
+            expect_ = Expect::icw1;
+            break;
     }
 }
 
-void Pic::Chip::write_data(std::uint8_t value) {
-    switch (init_step) {
-        case 2:
-            vector_base = value & 0xf8;
-            init_step = single ? (needs_icw4 ? 4 : 0) : 3;
-            return;
-        case 3:  // ICW3: the wiring, which is fixed
-            init_step = needs_icw4 ? 4 : 0;
-            return;
-        case 4:
-            auto_eoi = (value & 0x02) != 0;
-            special_nested = (value & 0x10) != 0;
-            init_step = 0;
-            return;
-        default: imr = value;  // OCW1
+void Pic::end(unsigned input, bool rotate) {
+    isr_ = static_cast<std::uint8_t>(isr_ & ~bit(input));
+    if (rotate) first_ = static_cast<std::uint8_t>((input + 1) & 7);
+}
+
+// A level that is in service and masked is not found in special mask mode.
+void Pic::end_non_specific(bool rotate) {
+    const auto candidates = static_cast<std::uint8_t>(special_mask_ ? isr_ & ~imr_ : isr_);
+    if (const auto input = highest(candidates)) end(*input, rotate);
+}
+
+// The bits R, SL and EOI.
+void Pic::write_ocw2(std::uint8_t value) {
+    const unsigned input = value & 7;
+    switch (value >> 5) {
+        case 0b000: rotate_on_auto_eoi_ = false; break;
+        case 0b100: rotate_on_auto_eoi_ = true; break;
+        case 0b001: end_non_specific(false); break;
+        case 0b101: end_non_specific(true); break;
+        case 0b011: end(input, false); break;
+        case 0b111: end(input, true); break;
+        case 0b110: first_ = static_cast<std::uint8_t>((input + 1) & 7); break;
+        default: break;
     }
+}
+
+void Pic::write_ocw3(std::uint8_t value) {
+    if ((value & 0x40) != 0) special_mask_ = (value & 0x20) != 0;
+    if ((value & 4) != 0) poll_ = true;
+    if ((value & 2) != 0) read_isr_ = (value & 1) != 0;
+}
+
+void Pic::write_elcr(std::uint8_t value) {
+    level_triggered_ = static_cast<std::uint8_t>(value & ~edge_only_);
+    resolve();
 }
 
 // ---- the pair
 
-Pic::Pic() { slave_.is_slave = true; }
+void PicPair::reset() {
+    constexpr std::uint8_t cascaded_with_icw4 = is_icw1 | 1, mode_8086 = 1;
+    for (Pic* const pic : {&master_, &slave_}) {
+        const bool master = pic == &master_;
+        pic->write(0, cascaded_with_icw4);
+        pic->write(1, master ? 0x08 : 0x70);
+        pic->write(1, master ? bit(cascade_input) : cascade_input);
+        pic->write(1, mode_8086);
+        pic->write(1, 0xff);
+        pic->write_elcr(master ? 0x00 : 0x02);
+    }
+    update();
+    if (mask_changed_) mask_changed_();
+}
 
-void Pic::set_irq(unsigned irq, bool level) {
-    (irq < 8 ? master_ : slave_).set_line(irq & 7, level);
+void PicPair::update() {
+    master_.set_input(cascade_input, slave_.interrupt());
+    intr_.set(master_.interrupt());
+}
+
+void PicPair::set_irq(unsigned irq, bool level) {
+    if (irq == cascade_input) return;
+    if (irq < 8)
+        master_.set_input(irq, level);
+    else
+        slave_.set_input(irq - 8, level);
     update();
 }
 
-void Pic::update() {
-    master_.set_line(cascade, slave_.pending().has_value());
-    intr_.set(master_.pending().has_value());
+bool PicPair::masked(unsigned irq) const {
+    if (irq < 8) return (master_.imr() >> irq & 1) != 0;
+    return (slave_.imr() >> (irq - 8) & 1) != 0 || (master_.imr() >> cascade_input & 1) != 0;
 }
 
-std::uint8_t Pic::acknowledge() {
-    const auto input = master_.pending();
-    std::uint8_t vector;
-    if (!input) {
-        vector = static_cast<std::uint8_t>(master_.vector_base | spurious);
-    } else if (master_.acknowledge(*input) != cascade) {
-        vector = static_cast<std::uint8_t>(master_.vector_base | *input);
-    } else if (const auto behind = slave_.pending()) {
-        vector = static_cast<std::uint8_t>(slave_.vector_base | slave_.acknowledge(*behind));
-    } else {
-        vector = static_cast<std::uint8_t>(slave_.vector_base | spurious);
+// INT of both goes low in the cycle and rises again for the next request, so that who senses edges sees one.
+std::uint8_t PicPair::acknowledge() {
+    const auto input = master_.acknowledge();
+    std::uint8_t vector = master_.vector(input.value_or(spurious_input));
+    if (input == cascade_input) {
+        vector = slave_.vector(slave_.acknowledge().value_or(spurious_input));
+        master_.set_input(cascade_input, false);
     }
-    // The INTR output falls for a moment with each acknowledge, so that a request which is left is an edge of its own.
     intr_.set(false);
     update();
     return vector;
 }
 
-std::uint8_t Pic::read_poll(Chip& chip) {
-    chip.poll = false;
-    const auto input = chip.pending();
-    if (!input) return 0;
-    chip.acknowledge(*input);
+std::uint8_t PicPair::read(std::uint16_t port) {
+    switch (port) {
+        case ELCR_MASTER: return master_.elcr();
+        case ELCR_SLAVE: return slave_.elcr();
+        default: {
+            const std::uint8_t value = ((port & ~1u) == MASTER ? master_ : slave_).read(port & 1u);
+            update();  // a poll is an acknowledge
+            return value;
+        }
+    }
+}
+
+void PicPair::write(std::uint16_t port, std::uint8_t value) {
+    const unsigned before = masks();
+    switch (port) {
+        case ELCR_MASTER: master_.write_elcr(value); break;
+        case ELCR_SLAVE: slave_.write_elcr(value); break;
+        default: ((port & ~1u) == MASTER ? master_ : slave_).write(port & 1u, value);
+    }
     update();
-    return static_cast<std::uint8_t>(0x80 | *input);
+    if (mask_changed_ && masks() != before) mask_changed_();
 }
 
-std::uint8_t Pic::read(std::uint16_t port) {
-    if (port == 0x4d0) return master_.level_triggered;
-    if (port == 0x4d1) return slave_.level_triggered;
-    Chip& chip = port < 0x80 ? master_ : slave_;
-    if (chip.poll) return read_poll(chip);
-    if ((port & 1) != 0) return chip.imr;
-    return chip.read_isr ? chip.isr : chip.requests();
+std::uint32_t PicPair::in(std::uint16_t port, unsigned size) {
+    return bytewise_in(port, size, [this](std::uint16_t p) { return read(p); });
 }
 
-void Pic::write(std::uint16_t port, std::uint8_t value) {
-    if (port == 0x4d0)
-        master_.level_triggered = value & elcr_master;
-    else if (port == 0x4d1)
-        slave_.level_triggered = value & elcr_slave;
-    else if (Chip& chip = port < 0x80 ? master_ : slave_; (port & 1) != 0)
-        chip.write_data(value);
-    else
-        chip.write_command(value);
-    update();
-}
-
-std::uint32_t Pic::in(std::uint16_t port, unsigned size) {
-    return bytewise_in(port, size, [&](std::uint16_t p) { return read(p); });
-}
-
-void Pic::out(std::uint16_t port, unsigned size, std::uint32_t value) {
-    bytewise_out(port, size, value, [&](std::uint16_t p, std::uint8_t byte) { write(p, byte); });
+void PicPair::out(std::uint16_t port, unsigned size, std::uint32_t value) {
+    bytewise_out(port, size, value, [this](std::uint16_t p, std::uint8_t v) { write(p, v); });
 }
 
 }  // namespace bulkhead::guest

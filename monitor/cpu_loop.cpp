@@ -196,9 +196,9 @@ void CpuLoop::enter(Vcpu& vcpu, std::uint64_t limit) {
 
 bool CpuLoop::handle_exit(Vcpu& vcpu) {
     vcpu.vmcs.set_launched();
-    ExitContext context{vcpu, *this, {}};
-    context.exit.take();
-    auto reason = static_cast<std::size_t>(context.exit.reason);
+    vcpu.exit.take();
+    ExitContext context{vcpu, *this, vcpu.exit};
+    auto reason = static_cast<std::size_t>(vcpu.exit.reason);
     if (reason >= exit_table.size()) [[unlikely]]
         reason = static_cast<std::size_t>(vmx::ExitReason{71});
     ++vcpu.account.exits[reason];

@@ -10,11 +10,12 @@ namespace bulkhead::monitor {
 class CpuLoop;
 class Vcpu;
 
-// What a handler sees: the vCPU that exited, the CPU it runs on, and of the exit the fields that its row asked for.
+// What a handler sees: the vCPU that exited, the CPU it runs on, and of the exit the fields that its row asked for. The
+// exit is the vCPU's own: it is not cleared each time.
 struct ExitContext {
     Vcpu& vcpu;
     CpuLoop& cpu;
-    vmx::Exit exit;
+    vmx::Exit& exit;
 };
 
 // Whether the vCPU is entered again without asking the scheduler.

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "arch/cpu/instructions.hpp"
 #include "arch/cpu/traps.hpp"
 #include "lib/log.hpp"
 #include "monitor/handlers.hpp"
@@ -18,6 +19,7 @@ Next exception_or_nmi(ExitContext& c) {
     const vmx::InterruptionInformation information = c.exit.interruption;
     if (information.type() == vmx::EventType::nmi) {
         cpu::dispatch_nmi();
+        cpu::unblock_nmis();
         return Next::pick;
     }
     if (information.is(vmx::EventType::hardware_exception, isa::Exception::MC))

@@ -12,6 +12,7 @@
 #include "monitor/accounting.hpp"
 #include "monitor/sched.hpp"
 #include "vmx/event.hpp"
+#include "vmx/exit.hpp"
 #include "vmx/switch.hpp"
 #include "vmx/translation.hpp"
 #include "vmx/vmcs.hpp"
@@ -64,6 +65,7 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     guest::Lapic& lapic;
     const unsigned index;
 
+    vmx::Exit exit;  // the last one
     vmx::Vmcs vmcs;
     vmx::ProcessorState& processor;
     vmx::VpidHistory vpid;

@@ -66,7 +66,7 @@ void Vm::end(CpuLoop& cpu) {
         last_account_ = vcpu_->account;
         cpu.dequeue(*vcpu_);
         vcpu_->vmcs.clear();
-        the_system.vpids.release(vcpu_->vpid.vpid());
+        if (const std::uint16_t vpid = vcpu_->vpid.vpid(); vpid != 0) the_system.vpids.release(vpid);
     }
     state_ = State::off;
     log_ending(ending);

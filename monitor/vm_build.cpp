@@ -178,7 +178,9 @@ Vm::Step Vm::create_vcpu(const guest::InitialState& initial, CpuLoop& cpu) {
     const vmx::Platform& platform = the_system.platform;
     auto vmcs = vmx::Vmcs::create(pool, owner_, platform.capabilities);
     const auto frame = pool.allocate(owner_);
-    const auto vpid = the_system.vpids.allocate();
+    // Without VPIDs each entry drops what would be tagged by one, and 0 stands for that.
+    const bool tagged = platform.controls.has_proc2(vmx::control::proc2::ENABLE_VPID);
+    const auto vpid = tagged ? the_system.vpids.allocate() : std::optional<std::uint16_t>{0};
     if (!vmcs || !frame || !vpid) return std::unexpected("no memory for its vCPU");
     auto* const processor = new (pool.at<std::byte>(*frame)) vmx::ProcessorState;
     processor->reset();

@@ -80,8 +80,8 @@ $(GUEST_FILES)/initramfs.cpio: scripts/make-initramfs $(INITRAMFS) $(GUEST_FILES
 HOST := -Itests/fake $(COMMON) -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_SOURCES := $(filter guest/%.cpp mm/%.cpp drivers/%.cpp vmx/%.cpp lib/%.cpp monitor/console%.cpp monitor/sched.cpp \
 	boot/boot_info.cpp arch/cpu/symbols.cpp,$(KERNEL_SOURCES))
-# Without what the C library has, and what only a machine can do.
-HOST_SOURCES := $(filter-out lib/memory.cpp drivers/power.cpp,$(HOST_SOURCES))
+# Without what the C and C++ libraries have, and what only a machine can do.
+HOST_SOURCES := $(filter-out lib/memory.cpp lib/runtime.cpp drivers/power.cpp,$(HOST_SOURCES))
 HOST_OBJECTS := $(HOST_SOURCES:%=$(BUILD)/unit/%.o) $(BUILD)/unit/guest/dsdt.S.o
 UNIT_SOURCES := $(wildcard tests/unit/*.cpp tests/fake/*.cpp tests/fake/*/*.cpp)
 UNIT_OBJECTS := $(UNIT_SOURCES:%=$(BUILD)/unit/%.o)

@@ -170,6 +170,26 @@ inline std::uint64_t read_flags() {
     asm volatile("pushfq; popq %0" : "=r"(value));
     return value;
 }
+// An NMI that ended a VM entry blocks others until the next IRET (SDM volume 3, 6.7.1 and 27.5.5): this one.
+inline void unblock_nmis() {
+    std::uint64_t scratch;
+    asm volatile(
+        "mov %%ss, %k0\n\t"
+        "push %q0\n\t"
+        "lea 8(%%rsp), %q0\n\t"
+        "push %q0\n\t"
+        "pushfq\n\t"
+        "mov %%cs, %k0\n\t"
+        "push %q0\n\t"
+        "lea 1f(%%rip), %q0\n\t"
+        "push %q0\n\t"
+        "iretq\n"
+        "1:"
+        : "=&r"(scratch)
+        :
+        : "cc", "memory");
+}
+
 inline void sti() { asm volatile("sti" ::: "memory"); }
 inline void cli() { asm volatile("cli" ::: "memory"); }
 inline void hlt() { asm volatile("hlt" ::: "memory"); }

@@ -46,9 +46,9 @@ class MachineTest : public testing::Test {
     std::uint32_t in(std::uint16_t port, unsigned size = 1) { return machine->ports().in(port, size); }
     void out(std::uint16_t port, std::uint32_t value, unsigned size = 1) { machine->ports().out(port, size, value); }
 
-    // Each input of the I/O APIC to vector 40h + input of the first processor; the local APIC takes them.
+    // Each ISA input of the I/O APIC to vector 40h + input of the first processor; the local APIC takes them.
     void route_ioapic(std::uint32_t low_bits) {
-        for (unsigned pin = 0; pin < 24; ++pin) {
+        for (unsigned pin = 0; pin < 16; ++pin) {
             ioapic(0x10 + 2 * pin + 1, 0);
             ioapic(0x10 + 2 * pin, (0x40 + pin) | low_bits);
         }
@@ -92,8 +92,8 @@ TEST_F(MachineTest, DevicesAnswerAtTheirPorts) {
 }
 
 TEST_F(MachineTest, AnEmptyBusReadsAllOnes) {
-    for (const std::uint16_t port : {0x00, 0x80, 0x170, 0x1f0, 0x2f8, 0x3c0, 0x3d4, 0x3f0, 0x510, 0xc000, 0xffff})
-        EXPECT_EQ(in(port), 0xffu) << std::hex << port;
+    for (const int port : {0x00, 0x80, 0x170, 0x1f0, 0x2f8, 0x3c0, 0x3d4, 0x3f0, 0x510, 0xc000, 0xffff})
+        EXPECT_EQ(in(static_cast<std::uint16_t>(port)), 0xffu) << std::hex << port;
     EXPECT_EQ(machine->mmio().read(GuestPhys{0xfed00000}, 4), 0xffffffffu) << "no HPET";
 }
 
@@ -144,12 +144,14 @@ TEST_F(MachineTest, TimerInterruptIsInput2) {
 }
 
 TEST_F(MachineTest, The8259sReachLint0OfTheFirstProcessor) {
-    for (const std::uint16_t port : {0x20, 0xa0}) {
-        out(port, 0x11);
-        out(port + 1, port == 0x20 ? 0x30 : 0x38);
-        out(port + 1, port == 0x20 ? 0x04 : 0x02);
-        out(port + 1, 0x01);
-        out(port + 1, 0x00);
+    const std::uint16_t pairs[][2] = {{0x20, 0x21}, {0xa0, 0xa1}};
+    for (const auto& [command, data] : pairs) {
+        const bool master = command == 0x20;
+        out(command, 0x11);
+        out(data, master ? 0x30 : 0x38);
+        out(data, master ? 0x04 : 0x02);
+        out(data, 0x01);
+        out(data, 0x00);
     }
     out(0x3fc, 0x08);
     out(0x3f9, 0x02);
@@ -179,11 +181,16 @@ TEST_F(MachineTest, TheLocalApicPageIsTheCurrentVcpusAndMoves) {
     machine->set_current(0);
     EXPECT_EQ(machine->lapic(0).base(), 0xfee00900u) << "enabled, first processor";
     EXPECT_EQ(machine->lapic(1).base(), 0xfee00800u);
-    ASSERT_TRUE(machine->write_apic_base(0, 0xd0000900));
+    ASSERT_TRUE(machine->lapic(0).write_base(0xd0000900));
     EXPECT_EQ(machine->mmio().read(GuestPhys{0xd0000020}, 4), 0u);
     EXPECT_EQ(machine->mmio().read(layout::lapic + 0x20, 4), 0xffffffffu);
-    EXPECT_FALSE(machine->write_apic_base(0, 0xd0000900 | 1)) << "a reserved bit";
+    EXPECT_FALSE(machine->lapic(0).write_base(0xd0000900 | 1)) << "a reserved bit";
     EXPECT_EQ(machine->mmio().read(GuestPhys{0xd0000020}, 4), 0u);
+    machine->set_current(1);
+    EXPECT_EQ(machine->mmio().read(layout::lapic + 0x20, 4) >> 24, 1u) << "the other one's stayed";
+    EXPECT_EQ(machine->mmio().read(GuestPhys{0xd0000020}, 4), 0xffffffffu);
+    ASSERT_TRUE(machine->lapic(1).write_base(0xfee00c00));
+    EXPECT_EQ(machine->mmio().read(layout::lapic + 0x20, 4), 0xffffffffu) << "x2APIC mode has no page";
 }
 
 }  // namespace
