@@ -58,6 +58,12 @@ class Cpuid {
         return get(leaf, subleaf, [&] { return dynamic; });
     }
 
+    // The answer, if it depends on nothing but the leaf; else null.
+    const isa::CpuidResult* find_plain(std::uint32_t leaf) const {
+        const Slot& slot = find(leaf);
+        return slot.kind == Kind::plain ? &slot.result : nullptr;
+    }
+
     // The components that XSETBV accepts.
     std::uint64_t xcr0() const { return xcr0_; }
     unsigned physical_address_bits() const { return extended_[8].result.eax & 0xff; }

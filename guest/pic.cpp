@@ -51,14 +51,13 @@ std::optional<unsigned> Pic::pending() const {
     if (expect_ != Expect::icw1) return std::nullopt;
     const auto requests = static_cast<std::uint8_t>(irr() & ~imr_);
     if (requests == 0) return std::nullopt;
-    std::uint8_t in_service = isr_;
-    // What is in service and masked holds back nothing in special mask mode; the slave's further requests are its own
-    // to judge in special fully nested mode.
-    if (special_mask_) in_service = static_cast<std::uint8_t>(in_service & ~imr_);
-    if (special_fully_nested_ && master_) in_service = static_cast<std::uint8_t>(in_service & ~bit(cascade_input));
-    if (in_service != 0 && std::countr_zero(rotated(requests)) >= std::countr_zero(rotated(in_service)))
-        return std::nullopt;
-    return highest(requests);
+    // What is in service and masked holds back nothing in special mask mode.
+    const auto in_service = static_cast<std::uint8_t>(special_mask_ ? isr_ & ~imr_ : isr_);
+    const auto request = highest(requests), service = highest(in_service);
+    if (!service || std::countr_zero(rotated(requests)) < std::countr_zero(rotated(in_service))) return request;
+    // In special fully nested mode the slave asks again while it is in service: it knows its priorities.
+    if (special_fully_nested_ && master_ && request == cascade_input && service == cascade_input) return request;
+    return std::nullopt;
 }
 
 std::optional<unsigned> Pic::acknowledge() {

@@ -8,6 +8,7 @@
 #include "guest/config.hpp"
 #include "monitor/sched.hpp"
 #include "monitor/system.hpp"
+#include "vmx/entry.hpp"
 
 namespace bulkhead::monitor {
 
@@ -37,7 +38,7 @@ class CpuLoop {
     // Makes the vCPU's VMCS current and its ProcessorState the CPU's.
     void load(Vcpu& vcpu);
     void unload();
-    // Ticks of the vCPU until the last change of its state.
+    // The host's TSC at the last exit (or end of a halt).
     std::uint64_t mark() const { return mark_; }
 
   private:
@@ -45,7 +46,7 @@ class CpuLoop {
     void serve_vm(Vm& vm);
     void run_vcpu(Vcpu& vcpu);
     void enter(Vcpu& vcpu, std::uint64_t limit);
-    bool handle_exit(Vcpu& vcpu);
+    void report_entry_failure(Vcpu& vcpu, vmx::EntryOutcome outcome);
     void idle();
     void charge_idle(Vcpu& vcpu);
     std::uint64_t nearest_deadline(const Vm* except) const;

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "monitor/cpu_loop.hpp"
 #include "monitor/handlers.hpp"
+#include "monitor/vm.hpp"
 
 namespace bulkhead::monitor {
 namespace {
@@ -15,6 +17,14 @@ using enum vmx::Needs;
 // One function a row, so that what a handler does not need is not even tested for.
 template <ExitHandler handler, Needs needs>
 Next with(ExitContext& c) {
+    c.exit.fetch(needs);
+    return handler(c);
+}
+
+// For a handler that reaches the model of the machine: the guest's clock stands at the moment of the exit.
+template <ExitHandler handler, Needs needs>
+Next with_clock(ExitContext& c) {
+    c.vcpu.vm.clock().now = c.cpu.mark() - c.vcpu.vm.tsc_base();
     c.exit.fetch(needs);
     return handler(c);
 }
@@ -36,13 +46,13 @@ constexpr auto table = [] {
     set(INVD, with<h::skip, length>);
     set(WBINVD, with<h::skip, length>);
     set(PAUSE, with<h::skip, length>);
-    set(CR_ACCESS, with<h::cr_access, length | qualification>);
-    set(IO_INSTRUCTION, with<h::io_instruction, length | qualification>);
-    set(RDMSR, with<h::rdmsr, length>);
-    set(WRMSR, with<h::wrmsr, length>);
+    set(CR_ACCESS, with_clock<h::cr_access, length | qualification>);
+    set(IO_INSTRUCTION, with_clock<h::io_instruction, length | qualification>);
+    set(RDMSR, with_clock<h::rdmsr, length>);
+    set(WRMSR, with_clock<h::wrmsr, length>);
     set(XSETBV, with<h::xsetbv, length>);
-    set(EPT_VIOLATION, with<h::ept_violation, qualification | guest_physical>);
-    set(PREEMPTION_TIMER_EXPIRED, h::preemption_timer);
+    set(EPT_VIOLATION, with_clock<h::ept_violation, qualification | guest_physical>);
+    set(PREEMPTION_TIMER_EXPIRED, with_clock<h::preemption_timer, nothing>);
 
     // Instructions that the guest's CPUID does not offer.
     for (const ExitReason reason :

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 
 #include "vmx/exit.hpp"
 
@@ -16,6 +17,7 @@ struct ExitContext {
     Vcpu& vcpu;
     CpuLoop& cpu;
     vmx::Exit& exit;
+    std::uint64_t limit{};  // on the host's TSC: when the vCPU's time is up
 };
 
 // Whether the vCPU is entered again without asking the scheduler.

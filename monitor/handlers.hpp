@@ -2,6 +2,7 @@
 #pragma once
 
 #include "monitor/exit_table.hpp"
+#include "monitor/vcpu.hpp"
 
 // The exit handlers: each reads the exit, asks the model and writes the answer.
 namespace bulkhead::monitor::handler {
@@ -36,6 +37,9 @@ Next unexpected(ExitContext& c);         // a reason that no control of ours ask
 // Makes a fault of the instruction that exited the next event; a triple fault ends the guest.
 Next raise(ExitContext& c, const isa::Fault& fault);
 // Past the instruction that exited.
-Next done(ExitContext& c);
+inline Next done(ExitContext& c) {
+    c.vcpu.skip_instruction(c.vcpu.exit.length);
+    return Next::resume;
+}
 
 }  // namespace bulkhead::monitor::handler

@@ -2,6 +2,7 @@
 #include "arch/cpu/instructions.hpp"
 #include "arch/cpu/traps.hpp"
 #include "lib/log.hpp"
+#include "monitor/cpu_loop.hpp"
 #include "monitor/handlers.hpp"
 #include "monitor/host_interrupts.hpp"
 #include "monitor/vm.hpp"
@@ -51,8 +52,11 @@ Next window(ExitContext& c) {
     return Next::resume;
 }
 
-// The loop looks at the time before each entry.
-Next preemption_timer(ExitContext&) { return Next::resume; }
+// A timer of the guest's devices, or the end of its time.
+Next preemption_timer(ExitContext& c) {
+    c.vcpu.vm.timers().expire();
+    return c.cpu.mark() >= c.limit ? Next::pick : Next::resume;
+}
 
 Next triple_fault(ExitContext& c) {
     c.vcpu.vm.keep_report("triple fault");
@@ -74,8 +78,8 @@ Next entry_failed(ExitContext& c) {
 Next unexpected(ExitContext& c) {
     char storage[120];
     TextBuffer text{storage};
-    print(text, "exit for a reason that is not handled: {} ({}), qualification {:x}", vmx::name_of(c.exit.reason),
-          static_cast<unsigned>(c.exit.reason), vmx::read<field::EXIT_QUALIFICATION>());
+    print(text, "exit for a reason that is not handled: {} ({}), qualification {:x}", vmx::name_of(c.exit.reason()),
+          static_cast<unsigned>(c.exit.reason()), vmx::read<field::EXIT_QUALIFICATION>());
     c.vcpu.vm.crash(text.view());
     return Next::pick;
 }

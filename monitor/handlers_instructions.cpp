@@ -11,10 +11,31 @@ namespace bulkhead::monitor::handler {
 namespace field = vmx::field;
 using isa::Gpr;
 
-Next done(ExitContext& c) {
-    c.vcpu.skip_instruction(c.exit.length);
-    return Next::resume;
+namespace {
+
+void set_result(isa::Registers& r, const isa::CpuidResult& result) {
+    r[Gpr::RAX] = result.eax;
+    r[Gpr::RBX] = result.ebx;
+    r[Gpr::RCX] = result.ecx;
+    r[Gpr::RDX] = result.edx;
 }
+
+// The leaves whose answer depends on the vCPU's state or on a subleaf.
+[[gnu::noinline]] Next cpuid_by_state(ExitContext& c) {
+    const VcpuState state{c.vcpu};
+    const bool code_64 = (state.segment(isa::Segment::CS).rights & isa::access_rights::L) != 0;
+    isa::Registers& r = c.vcpu.registers;
+    set_result(r, c.vcpu.vm.cpuid().get(static_cast<std::uint32_t>(r[Gpr::RAX]), static_cast<std::uint32_t>(r[Gpr::RCX]),
+                                        {.apic_id = c.vcpu.lapic.id(),
+                                         .apic_enabled = c.vcpu.lapic.is_enabled(),
+                                         .osxsave = (state.cr4() & isa::cr4::OSXSAVE) != 0,
+                                         .ospke = (state.cr4() & isa::cr4::PKE) != 0,
+                                         .mode_64 = code_64 && (state.efer() & isa::efer::LMA) != 0,
+                                         .xcr0 = c.vcpu.processor.xcr0()}));
+    return done(c);
+}
+
+}  // namespace
 
 Next raise(ExitContext& c, const isa::Fault& fault) {
     if (c.vcpu.raise(fault)) return Next::resume;
@@ -23,22 +44,9 @@ Next raise(ExitContext& c, const isa::Fault& fault) {
 
 Next cpuid(ExitContext& c) {
     isa::Registers& r = c.vcpu.registers;
-    const auto dynamic = [&] {
-        const VcpuState state{c.vcpu};
-        return guest::CpuidDynamic{.apic_id = c.vcpu.lapic.id(),
-                                   .apic_enabled = c.vcpu.lapic.is_enabled(),
-                                   .osxsave = (state.cr4() & isa::cr4::OSXSAVE) != 0,
-                                   .ospke = (state.cr4() & isa::cr4::PKE) != 0,
-                                   .mode_64 = (state.segment(isa::Segment::CS).rights & isa::access_rights::L) != 0 &&
-                                       (state.efer() & isa::efer::LMA) != 0,
-                                   .xcr0 = c.vcpu.processor.xcr0()};
-    };
-    const isa::CpuidResult result = c.vcpu.vm.cpuid().get(static_cast<std::uint32_t>(r[Gpr::RAX]),
-                                                          static_cast<std::uint32_t>(r[Gpr::RCX]), dynamic);
-    r[Gpr::RAX] = result.eax;
-    r[Gpr::RBX] = result.ebx;
-    r[Gpr::RCX] = result.ecx;
-    r[Gpr::RDX] = result.edx;
+    const isa::CpuidResult* const plain = c.vcpu.vm.cpuid().find_plain(static_cast<std::uint32_t>(r[Gpr::RAX]));
+    if (plain == nullptr) return cpuid_by_state(c);
+    set_result(r, *plain);
     return done(c);
 }
 

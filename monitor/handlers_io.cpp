@@ -29,7 +29,7 @@ Next give_up(ExitContext& c, VcpuState& state, emulator::Bus& bus, emulator::Tra
     const unsigned count = emulator::peek_instruction(state, bus, walk, bytes);
     char storage[160];
     TextBuffer text{storage};
-    print(text, "{} at {}: cannot emulate the instruction", vmx::name_of(c.exit.reason), GuestPhys{c.exit.guest_physical});
+    print(text, "{} at {}: cannot emulate the instruction", vmx::name_of(c.exit.reason()), GuestPhys{c.exit.guest_physical});
     for (unsigned i = 0; i < count; ++i) print(text, " {:02x}", static_cast<unsigned>(bytes[i]));
     c.vcpu.vm.crash(text.view());
     return Next::pick;

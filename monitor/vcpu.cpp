@@ -43,9 +43,6 @@ bool makes_double_fault(ExceptionClass first, ExceptionClass second) {
         (second == ExceptionClass::contributory || second == ExceptionClass::page_fault);
 }
 
-// DR7.GD, the enabled breakpoints and LBRs play no part in a single step (SDM volume 3, 17.3.1.4): only BS is pending.
-constexpr std::uint64_t pending_single_step = isa::dr6::BS;
-
 }  // namespace
 
 Vcpu::Vcpu(Vm& owner, unsigned number, guest::Lapic& local_apic, vmx::Vmcs region, vmx::ProcessorState& state,
@@ -143,25 +140,13 @@ bool Vcpu::has_wake_event() const {
     return lapic.interrupt_deliverable();
 }
 
-void Vcpu::skip_instruction(std::uint32_t length) {
-    const std::uint64_t rip = vmx::read<field::GUEST_RIP>();
-    std::uint64_t next = rip + length;
-    // Outside 64-bit code RIP has 32 bits; the sum can leave them only if it was near their end.
-    if (((rip ^ next) >> 32) != 0 && (vmx::read<field::GUEST_CS_ACCESS_RIGHTS>() & isa::access_rights::L) == 0)
-        next &= 0xffff'ffff;
-    vmx::write<field::GUEST_RIP>(next);
-    complete_instruction();
+void Vcpu::end_shadow(std::uint32_t blocking) {
+    using namespace vmx::interruptibility;
+    vmx::write<field::GUEST_INTERRUPTIBILITY_STATE>(blocking & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+    attention_ = true;
 }
 
-void Vcpu::complete_instruction() {
-    using namespace vmx::interruptibility;
-    const std::uint32_t blocking = vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>();
-    if ((blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0) [[unlikely]] {
-        vmx::write<field::GUEST_INTERRUPTIBILITY_STATE>(blocking & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
-        attention_ = true;
-    }
-    if ((vmx::read<field::GUEST_RFLAGS>() & isa::rflags::TF) != 0) [[unlikely]]
-        vmx::write<field::GUEST_PENDING_DEBUG_EXCEPTIONS>(pending_single_step);
-}
+// DR7.GD, the enabled breakpoints and LBRs play no part in a single step (SDM volume 3, 17.3.1.4): only BS is pending.
+void Vcpu::step() { vmx::write<field::GUEST_PENDING_DEBUG_EXCEPTIONS>(std::uint64_t{isa::dr6::BS}); }
 
 }  // namespace bulkhead::monitor

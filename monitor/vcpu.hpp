@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "arch/isa/control.hpp"
 #include "arch/isa/exception.hpp"
 #include "arch/isa/registers.hpp"
 #include "guest/interrupt.hpp"
@@ -13,6 +14,7 @@
 #include "monitor/sched.hpp"
 #include "vmx/event.hpp"
 #include "vmx/exit.hpp"
+#include "vmx/fields.hpp"
 #include "vmx/switch.hpp"
 #include "vmx/translation.hpp"
 #include "vmx/vmcs.hpp"
@@ -84,6 +86,8 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     std::uint64_t overhead_before{};  // the CPU's, when it blocked: see CpuLoop
 
   private:
+    void end_shadow(std::uint32_t blocking);
+    void step();
     void set_windows(bool interrupt, bool nmi);
 
     bool attention_{};
@@ -92,5 +96,24 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     std::optional<vmx::Event> event_;
     std::optional<vmx::Event> interrupted_;
 };
+
+inline void Vcpu::skip_instruction(std::uint32_t length) {
+    const std::uint64_t rip = vmx::read<vmx::field::GUEST_RIP>();
+    std::uint64_t next = rip + length;
+    // Outside 64-bit code RIP has 32 bits; the sum can leave them only if it was near their end.
+    if (((rip ^ next) >> 32) != 0) [[unlikely]]
+        if ((vmx::read<vmx::field::GUEST_CS_ACCESS_RIGHTS>() & isa::access_rights::L) == 0) next &= 0xffff'ffff;
+    vmx::write<vmx::field::GUEST_RIP>(next);
+    complete_instruction();
+}
+
+inline void Vcpu::complete_instruction() {
+    using namespace vmx::interruptibility;
+    const std::uint32_t blocking = vmx::read<vmx::field::GUEST_INTERRUPTIBILITY_STATE>();
+    if ((blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0) [[unlikely]]
+        end_shadow(blocking);
+    if ((vmx::read<vmx::field::GUEST_RFLAGS>() & isa::rflags::TF) != 0) [[unlikely]]
+        step();
+}
 
 }  // namespace bulkhead::monitor

@@ -166,6 +166,7 @@ Vm::Step Vm::finish_building(CpuLoop& cpu) {
     clock_ = {.now = 0, .hz = cpu::tsc_hz()};
     machine_.emplace(guest::MachineConfig{.memory = config_.memory,
                                           .vcpus = config_.vcpus,
+                                          .physical_address_bits = cpuid_->physical_address_bits(),
                                           .crystal_hz = ratio.crystal_hz,
                                           .boot_seconds = seconds_now(),
                                           .pace_serial = config_.serial_pace},

@@ -3,9 +3,9 @@
 # VM entry and exit (SDM volume 3, 26.1 and 27.5). Called by vmx::enter, which declares every register changed:
 #   RDI  isa::Registers, 16 quadwords in encoding order (RSP's is not used)
 #   ESI  not zero: VMRESUME; zero: VMLAUNCH
-#   RAX  on return: vmx::EntryOutcome
-#
-# 22 instructions in, from the caller's first PUSH to VMRESUME; 22 out, to its last POP.
+#   CF   on return: VMfailInvalid; ZF: VMfailValid; neither: a VM exit, which clears RFLAGS (27.5.3). Nothing between
+#        there and the caller changes the flags.
+#   EAX  on return from a failure: vmx::EntryOutcome
 
 .equ RAX, 0x00
 .equ RCX, 0x08
@@ -68,7 +68,7 @@ bulkhead_vmx_enter:
     setc %cl
     movzbl %al, %eax
     movzbl %cl, %ecx
-    lea (%rax,%rcx,2), %eax
+    lea (%rax,%rcx,2), %eax             # as the rest of these, it keeps the flags
     pop %rdi
     ret
 .size bulkhead_vmx_enter, . - bulkhead_vmx_enter
@@ -96,7 +96,6 @@ bulkhead_vmx_exit:
     mov %r15, R15(%rdi)
     pop RDI(%rdi)
     pop %rdi
-    xor %eax, %eax
     ret
 .size bulkhead_vmx_exit, . - bulkhead_vmx_exit
 

@@ -34,12 +34,16 @@ enum class EntryOutcome : std::uint8_t {
     std::uint32_t second = launched;
     std::uint64_t outcome;
     // RBP cannot be named as changed in a function with a frame pointer.
-    asm volatile("push %%rbp\n\t"
-                 "call bulkhead_vmx_enter\n\t"
-                 "pop %%rbp"
-                 : "=a"(outcome), "+D"(first), "+S"(second)
-                 :
-                 : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory");
+    asm goto volatile("push %%rbp\n\t"
+                      "call bulkhead_vmx_enter\n\t"
+                      "pop %%rbp\n\t"
+                      "jbe %l[failed]"
+                      : "=a"(outcome), "+D"(first), "+S"(second)
+                      :
+                      : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "cc", "memory"
+                      : failed);
+    return EntryOutcome::exited;
+failed:
     return static_cast<EntryOutcome>(outcome);
 }
 

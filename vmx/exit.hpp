@@ -28,8 +28,7 @@ constexpr bool includes(Needs all, Needs one) { return (static_cast<unsigned>(al
 
 // A VM exit. Of the fields after the reason, those are set that were needed.
 struct Exit {
-    ExitReason reason{};
-    bool entry_failed{};  // the guest did not run at all: its state or an MSR was refused (SDM 26.8)
+    std::uint32_t raw_reason{};
     std::uint32_t length{};
     std::uint32_t instruction_information{};
     std::uint32_t interruption_error_code{};
@@ -39,11 +38,11 @@ struct Exit {
     GuestPhys guest_physical{};
 
     // Of the VMCS that is current, after `enter`. What was needed last time keeps its value: nothing is cleared.
-    void take() {
-        const std::uint32_t raw = read<field::EXIT_REASON>();
-        reason = static_cast<ExitReason>(raw & 0xffff);
-        entry_failed = (raw >> 31) != 0;
-    }
+    void take() { raw_reason = read<field::EXIT_REASON>(); }
+
+    ExitReason reason() const { return static_cast<ExitReason>(raw_reason & 0xffff); }
+    // The guest did not run at all: its state or an MSR was refused (SDM 26.8).
+    bool entry_failed() const { return (raw_reason >> 31) != 0; }
 
     // With `needs` a constant, no instruction is spent on what is not needed.
     [[gnu::always_inline]] inline void fetch(Needs needs) {

@@ -132,9 +132,10 @@ inline isa::CpuidResult cpuid(std::uint32_t leaf, std::uint32_t subleaf = 0) {
     return result;
 }
 inline std::uint64_t rdtsc() {
-    std::uint32_t low, high;
+    // RDTSC clears the upper halves of both registers.
+    std::uint64_t low, high;
     asm volatile("rdtsc" : "=a"(low), "=d"(high));
-    return std::uint64_t{high} << 32 | low;
+    return high << 32 | low;
 }
 
 // ---- memory management

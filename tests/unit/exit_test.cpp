@@ -27,17 +27,17 @@ TEST_F(VmExit, HasItsReason) {
     processor().set(0x4402, 10);
     Exit exit;
     exit.take();
-    EXPECT_EQ(exit.reason, ExitReason::CPUID);
-    EXPECT_FALSE(exit.entry_failed);
+    EXPECT_EQ(exit.reason(), ExitReason::CPUID);
+    EXPECT_FALSE(exit.entry_failed());
     processor().set(0x4402, 0x8000'0021);
     exit.take();
-    EXPECT_EQ(exit.reason, ExitReason::ENTRY_FAILURE_GUEST_STATE);
-    EXPECT_TRUE(exit.entry_failed);
+    EXPECT_EQ(exit.reason(), ExitReason::ENTRY_FAILURE_GUEST_STATE);
+    EXPECT_TRUE(exit.entry_failed());
     // Bits 27 and 28 tell of enclaves and pending MTF, not of the reason (SDM table 24-17).
     processor().set(0x4402, 0x1800'000c);
     exit.take();
-    EXPECT_EQ(exit.reason, ExitReason::HLT);
-    EXPECT_FALSE(exit.entry_failed);
+    EXPECT_EQ(exit.reason(), ExitReason::HLT);
+    EXPECT_FALSE(exit.entry_failed());
 }
 
 TEST_F(VmExit, FetchesWhatIsNeededAndNothingElse) {

@@ -1,79 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The virtual 16550A against National's PC16550D data sheet.
-#include "guest/uart.hpp"
-
-#include <gtest/gtest.h>
-
-#include <deque>
-#include <string>
+#include "tests/unit/guest_uart_fixture.hpp"
 
 namespace bulkhead::guest {
 namespace {
-
-constexpr std::uint16_t base = 0x3f8;
-enum : std::uint16_t {
-    RBR = 0,
-    THR = 0,
-    DLL = 0,
-    IER = 1,
-    DLM = 1,
-    IIR = 2,
-    FCR = 2,
-    LCR = 3,
-    MCR = 4,
-    LSR = 5,
-    MSR = 6,
-    SCR = 7
-};
-
-class Peer final : public SerialPeer {
-  public:
-    bool put(std::uint8_t byte) override {
-        if (sent.size() >= room) return false;
-        sent.push_back(static_cast<char>(byte));
-        return true;
-    }
-    std::optional<std::uint8_t> get() override {
-        if (typed.empty()) return std::nullopt;
-        const std::uint8_t byte = typed.front();
-        typed.pop_front();
-        return byte;
-    }
-    std::string sent;
-    std::size_t room = 10'000;
-    std::deque<std::uint8_t> typed;
-};
-
-class UartTest : public testing::Test {
-  protected:
-    explicit UartTest(Uart::Pacing pacing = Uart::Pacing::instant) : uart(timers, peer, base, pacing) {
-        write(LCR, 0x03);
-        write(MCR, 0x0b);  // DTR, RTS, OUT2
-    }
-    std::uint8_t read(std::uint16_t reg) { return static_cast<std::uint8_t>(uart.in(base + reg, 1)); }
-    void write(std::uint16_t reg, std::uint8_t value) { uart.out(base + reg, 1, value); }
-    void type(const std::string& text) {
-        for (const char c : text) peer.typed.push_back(static_cast<std::uint8_t>(c));
-        uart.input_available();
-    }
-    void pass(Tick ticks) {
-        clock.now += ticks;
-        timers.expire();
-    }
-    bool irq() { return uart.irq().level(); }
-
-    // 115200 baud, ten bits a character: 1,152 ticks of 13,271,040 Hz each.
-    Clock clock{.now = 1000, .hz = 13'271'040};
-    static constexpr Tick character = 1152;
-    TimerQueue timers{clock};
-    Peer peer;
-    Uart uart;
-};
-
-class PacedUartTest : public UartTest {
-  protected:
-    PacedUartTest() : UartTest(Uart::Pacing::baud) {}
-};
 
 TEST_F(UartTest, ResetValues) {
     Uart fresh{timers, peer, base, Uart::Pacing::instant};
@@ -371,75 +301,6 @@ TEST_F(UartTest, WideAccessIsByteByByte) {
     uart.out(base + SCR - 1, 2, 0x5a00);
     EXPECT_EQ(read(SCR), 0x5a);
     EXPECT_EQ(uart.in(base + SCR, 4) >> 8, 0xffffffu) << "beyond the chip the bus is empty";
-}
-
-TEST_F(PacedUartTest, TakesTheTimeOfTheBaudRate) {
-    write(THR, 'a');
-    EXPECT_EQ(read(LSR), 0x20) << "THR handed the byte to the shift register";
-    write(THR, 'b');
-    EXPECT_EQ(read(LSR), 0x00);
-    pass(character - 1);
-    EXPECT_EQ(peer.sent, "");
-    pass(1);
-    EXPECT_EQ(peer.sent, "a");
-    EXPECT_EQ(read(LSR), 0x20);
-    pass(character);
-    EXPECT_EQ(peer.sent, "ab");
-    EXPECT_EQ(read(LSR), 0x60);
-}
-
-TEST_F(PacedUartTest, CharacterTimeFollowsDivisorAndFrame) {
-    write(LCR, 0x83);
-    write(DLL, 12);    // 9600 baud
-    write(LCR, 0x0f);  // eight bits, parity, two stop bits
-    write(THR, 'a');
-    pass(16'588);  // 12 bits of 1382.4 ticks
-    EXPECT_EQ(peer.sent, "");
-    pass(1);
-    EXPECT_EQ(peer.sent, "a");
-}
-
-TEST_F(PacedUartTest, FifoDrainsOneByOneAndInterruptsWhenEmpty) {
-    write(FCR, 0x01);
-    write(IER, 0x02);
-    read(IIR);
-    for (char c = 'a'; c < 'a' + 4; ++c) write(THR, static_cast<std::uint8_t>(c));
-    // The first byte went to the shift register at once, and its THRE was answered by the second.
-    EXPECT_EQ(read(IIR), 0xc1);
-    for (int i = 0; i < 10; ++i) read(LSR);
-    EXPECT_EQ(uart.busy_until(), clock.now + 3 * character);
-    pass(2 * character);
-    EXPECT_FALSE(irq());
-    pass(character);
-    EXPECT_TRUE(irq()) << "the last byte entered the shift register";
-    EXPECT_FALSE(uart.busy_until()) << "THRE changed: whoever waits looks again";
-    EXPECT_EQ(read(LSR), 0x20);
-    pass(character);
-    EXPECT_EQ(peer.sent, "abcd");
-}
-
-TEST_F(PacedUartTest, FullPartitionStopsTheShiftRegister) {
-    peer.room = 0;
-    write(THR, 'a');
-    write(THR, 'b');
-    pass(10 * character);
-    EXPECT_EQ(read(LSR), 0x00);
-    peer.room = 10;
-    uart.transmit_room();
-    EXPECT_EQ(peer.sent, "a");
-    pass(character);
-    EXPECT_EQ(peer.sent, "ab");
-    EXPECT_EQ(read(LSR), 0x60);
-}
-
-TEST_F(PacedUartTest, InputComesAtTheBaudRate) {
-    write(FCR, 0x01);
-    type("abc");
-    EXPECT_EQ(peer.typed.size(), 2u);
-    pass(character);
-    EXPECT_EQ(peer.typed.size(), 1u);
-    pass(character);
-    EXPECT_EQ(peer.typed.size(), 0u);
 }
 
 }  // namespace

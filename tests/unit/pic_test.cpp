@@ -1,55 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pair of interrupt controllers against the 8259A data sheet (231468), and ELCR against that of the 82371AB.
+// The pair of 8259As after Intel's data sheet (order 231468), as a PC wires them.
 #include "guest/pic.hpp"
 
 #include <gtest/gtest.h>
 
-#include <optional>
 #include <vector>
 
 namespace bulkhead::guest {
 namespace {
 
-enum : std::uint16_t { master = 0x20, slave = 0xa0 };
-enum Ocw2 : std::uint8_t {
-    rotate_in_auto_eoi_clear = 0x00,
-    eoi = 0x20,
-    specific_eoi = 0x60,
-    rotate_in_auto_eoi_set = 0x80,
-    rotate_on_eoi = 0xa0,
-    set_priority = 0xc0,
-    rotate_on_specific_eoi = 0xe0,
-};
-enum Ocw3 : std::uint8_t {
-    read_irr = 0x0a,
-    read_isr = 0x0b,
-    poll = 0x0c,
-    special_mask_off = 0x48,
-    special_mask_on = 0x68,
-};
-enum Icw4 : std::uint8_t { mode_8086 = 0x01, auto_eoi = 0x02, special_fully_nested = 0x10 };
-
 class PicTest : public testing::Test {
   protected:
-    PicTest() {
-        pic.out(0x4d0, 2, 0);
-        initialise(mode_8086, mode_8086);
-    }
+    static constexpr std::uint16_t master = 0x20, slave = 0xa0;
+    static constexpr std::uint8_t non_specific_eoi = 0x20, specific_eoi = 0x60, rotate_on_eoi = 0xa0,
+                                  rotate_on_specific_eoi = 0xe0, set_priority = 0xc0, rotate_in_auto_eoi = 0x80,
+                                  stop_rotating_in_auto_eoi = 0x00, set_special_mask = 0x68, reset_special_mask = 0x48,
+                                  poll = 0x0c, read_irr = 0x0a, read_isr = 0x0b;
 
-    void out(std::uint16_t port, std::uint8_t value) { pic.out(port, 1, value); }
-    std::uint8_t in(std::uint16_t port) { return static_cast<std::uint8_t>(pic.in(port, 1)); }
-    void initialise_one(std::uint16_t port, std::uint8_t vector, std::uint8_t icw3, std::uint8_t icw4) {
+    PicTest() { initialize(0x01); }
+
+    void initialize(std::uint8_t icw4) {
+        initialize(master, 0x30, 0x04, icw4);
+        initialize(slave, 0x38, 0x02, icw4);
+    }
+    void initialize(std::uint16_t port, std::uint8_t icw2, std::uint8_t icw3, std::uint8_t icw4) {
         out(port, 0x11);
-        out(port + 1, vector);
+        out(port + 1, icw2);
         out(port + 1, icw3);
         out(port + 1, icw4);
     }
-    void initialise(std::uint8_t master_icw4, std::uint8_t slave_icw4) {
-        initialise_one(master, 0x20, 0x04, master_icw4);
-        initialise_one(slave, 0x28, 0x02, slave_icw4);
-        out(master + 1, 0);
-        out(slave + 1, 0);
-    }
+    void out(int port, std::uint8_t value) { pic.out(static_cast<std::uint16_t>(port), 1, value); }
+    std::uint8_t in(int port) { return static_cast<std::uint8_t>(pic.in(static_cast<std::uint16_t>(port), 1)); }
     std::uint8_t irr(std::uint16_t port) {
         out(port, read_irr);
         return in(port);
@@ -58,400 +39,392 @@ class PicTest : public testing::Test {
         out(port, read_isr);
         return in(port);
     }
-    void pulse(unsigned irq) {
-        pic.set_irq(irq, false);
-        pic.set_irq(irq, true);
-    }
-    // Whether INTR falls with its request or waits for the acknowledge is not for software to see.
-    bool nothing_or(unsigned spurious) {
-        const auto vector = interrupt();
-        return (!vector || *vector == spurious) && !intr();
-    }
     bool intr() { return pic.intr().level(); }
-    // What the processor does about INTR.
-    std::optional<unsigned> interrupt() { return intr() ? std::optional<unsigned>{pic.acknowledge()} : std::nullopt; }
+    void raise(unsigned irq) { pic.set_irq(irq, true); }
+    void lower(unsigned irq) { pic.set_irq(irq, false); }
+    void pulse(unsigned irq) {
+        lower(irq);
+        raise(irq);
+    }
 
     PicPair pic;
 };
 
-// ---- initialisation
+// ---- requests, priorities, ends
 
-TEST_F(PicTest, TheVectorIsTheBaseAndTheInput) {
+TEST_F(PicTest, VectorsOfAllInputs) {
     for (unsigned irq = 0; irq < 16; ++irq) {
         if (irq == 2) continue;
-        pic.set_irq(irq, true);
-        EXPECT_EQ(interrupt(), 0x20 + irq);
-        if (irq >= 8) out(slave, eoi);
-        out(master, eoi);
-        pic.set_irq(irq, false);
+        raise(irq);
+        EXPECT_TRUE(intr()) << irq;
+        EXPECT_EQ(pic.acknowledge(), 0x30 + irq);
         EXPECT_FALSE(intr());
+        if (irq >= 8) {
+            EXPECT_EQ(isr(slave), 1 << (irq - 8));
+            EXPECT_EQ(isr(master), 1 << 2);
+            out(slave, non_specific_eoi);
+        } else {
+            EXPECT_EQ(isr(master), 1 << irq);
+        }
+        out(master, non_specific_eoi);
+        EXPECT_EQ(isr(master) | isr(slave), 0);
+        lower(irq);
     }
 }
 
-TEST_F(PicTest, TheLowBitsOfTheVectorAreTheInputs) {
-    initialise_one(master, 0x37, 0x04, mode_8086);
-    pic.set_irq(1, true);
-    EXPECT_EQ(interrupt(), 0x31u);
-}
-
-TEST_F(PicTest, Icw1ClearsTheMaskTheServiceAndTheEdges) {
-    out(master + 1, 0xf0);
-    pic.set_irq(1, true);
-    EXPECT_EQ(interrupt(), 0x21u);
-    pulse(1);
-    out(master, specific_eoi | 1);
-    ASSERT_EQ(irr(master), 0x02);
-    pic.set_irq(3, true);
-    initialise_one(master, 0x20, 0x04, mode_8086);
-    EXPECT_EQ(in(master + 1), 0);
-    EXPECT_EQ(in(master), 0) << "IRR is what is read, and an input that stays high is no edge";
-    EXPECT_EQ(isr(master), 0);
+TEST_F(PicTest, TheCascadeInputHasNoDevice) {
+    raise(2);
     EXPECT_FALSE(intr());
-    pulse(3);
-    EXPECT_EQ(interrupt(), 0x23u);
-}
-
-TEST_F(PicTest, Icw1MakesInput7TheLowest) {
-    out(master, set_priority | 3);
-    initialise_one(master, 0x20, 0x04, mode_8086);
-    pic.set_irq(4, true);
-    pic.set_irq(0, true);
-    EXPECT_EQ(interrupt(), 0x20u);
-}
-
-TEST_F(PicTest, NothingIsAskedForDuringInitialisation) {
-    out(master, 0x11);
-    pic.set_irq(1, true);
-    EXPECT_FALSE(intr());
-    out(master + 1, 0x40);
-    out(master + 1, 0x04);
-    EXPECT_FALSE(intr());
-    out(master + 1, mode_8086);
-    EXPECT_EQ(interrupt(), 0x41u);
-}
-
-TEST_F(PicTest, WithoutIcw4ItsFunctionsAreOff) {
-    initialise(mode_8086 | auto_eoi, mode_8086);
-    out(master, 0x10);
-    out(master + 1, 0x50);
-    out(master + 1, 0x04);
-    out(master + 1, 0xfd);  // OCW1 already
-    EXPECT_EQ(in(master + 1), 0xfd);
-    pic.set_irq(1, true);
-    EXPECT_EQ(interrupt(), 0x51u);
-    EXPECT_EQ(isr(master), 0x02) << "no automatic EOI";
-}
-
-TEST_F(PicTest, ASingleOneHasNoIcw3) {
-    out(master, 0x13);
-    out(master + 1, 0x60);
-    out(master + 1, mode_8086 | auto_eoi);
-    out(master + 1, 0x80);
-    EXPECT_EQ(in(master + 1), 0x80);
-    pic.set_irq(5, true);
-    EXPECT_EQ(interrupt(), 0x65u);
-    EXPECT_EQ(isr(master), 0);
-}
-
-// ---- requests
-
-TEST_F(PicTest, AnEdgeAsksOnce) {
-    pic.set_irq(4, true);
-    EXPECT_EQ(irr(master), 0x10);
-    EXPECT_EQ(interrupt(), 0x24u);
     EXPECT_EQ(irr(master), 0);
-    out(master, eoi);
+}
+
+TEST_F(PicTest, FullyNested) {
+    raise(5);
+    raise(3);
+    EXPECT_EQ(pic.acknowledge(), 0x33);
+    EXPECT_FALSE(intr()) << "5 waits for the end of 3";
+    raise(1);
+    EXPECT_TRUE(intr());
+    EXPECT_EQ(pic.acknowledge(), 0x31);
+    out(master, non_specific_eoi);
+    EXPECT_EQ(isr(master), 1 << 3) << "the end is of the highest";
     EXPECT_FALSE(intr());
+    out(master, non_specific_eoi);
+    EXPECT_EQ(pic.acknowledge(), 0x35);
+}
+
+TEST_F(PicTest, TheSlaveRanksBetween1And3) {
+    raise(3);
+    raise(8);
+    EXPECT_EQ(pic.acknowledge(), 0x38);
+    EXPECT_FALSE(intr());
+    raise(1);
+    EXPECT_EQ(pic.acknowledge(), 0x31);
+    out(master, non_specific_eoi);
+    out(slave, non_specific_eoi);
+    EXPECT_FALSE(intr());
+    out(master, non_specific_eoi);
+    EXPECT_EQ(pic.acknowledge(), 0x33);
+}
+
+TEST_F(PicTest, ASecondRequestOfTheSlaveNeedsBothEnds) {
+    raise(12);
+    EXPECT_EQ(pic.acknowledge(), 0x3c);
+    raise(9);
+    EXPECT_FALSE(intr()) << "the master has 2 in service";
+    out(master, non_specific_eoi);
+    EXPECT_TRUE(intr());
+    EXPECT_EQ(pic.acknowledge(), 0x39);
+}
+
+TEST_F(PicTest, AnEdgeIsOneInterrupt) {
+    raise(4);
+    EXPECT_EQ(pic.acknowledge(), 0x34);
+    out(master, non_specific_eoi);
+    EXPECT_FALSE(intr()) << "still high";
     pulse(4);
-    EXPECT_EQ(interrupt(), 0x24u);
-}
-
-TEST_F(PicTest, ALevelAsksAsLongAsItLasts) {
-    out(0x4d0, 1 << 5);
-    pic.set_irq(5, true);
-    for (int i = 0; i < 3; ++i) {
-        EXPECT_EQ(interrupt(), 0x25u);
-        EXPECT_FALSE(intr()) << "in service";
-        out(master, eoi);
-    }
-    ASSERT_TRUE(intr());
-    pic.set_irq(5, false);
-    EXPECT_TRUE(nothing_or(0x27));
-    EXPECT_EQ(isr(master), 0);
-}
-
-TEST_F(PicTest, ALevelOfTheSlaveAsksAsLongAsItLasts) {
-    out(0x4d1, 1 << 3);
-    pic.set_irq(11, true);
-    for (int i = 0; i < 3; ++i) {
-        EXPECT_EQ(interrupt(), 0x2bu);
-        out(slave, eoi);
-        out(master, eoi);
-    }
-    pic.set_irq(11, false);
-    EXPECT_TRUE(nothing_or(0x2f));
-    EXPECT_EQ(isr(slave), 0);
-}
-
-TEST_F(PicTest, ElcrLeavesTheInputsThatAreEdges) {
-    out(0x4d0, 0xff);
-    out(0x4d1, 0xff);
-    EXPECT_EQ(in(0x4d0), 0xf8) << "0, 1 and 2";
-    EXPECT_EQ(in(0x4d1), 0xde) << "8 and 13";
-}
-
-TEST_F(PicTest, TheMaskHoldsBackAndDoesNotForget) {
-    out(master + 1, 0x10);
-    pic.set_irq(4, true);
-    EXPECT_FALSE(intr());
-    EXPECT_EQ(irr(master), 0x10);
-    out(master + 1, 0);
-    EXPECT_EQ(interrupt(), 0x24u);
-}
-
-TEST_F(PicTest, TheMaskOfTheCascadeHoldsBackTheSlave) {
-    out(master + 1, 0x04);
-    pic.set_irq(12, true);
-    EXPECT_FALSE(intr());
-    out(master + 1, 0);
-    EXPECT_EQ(interrupt(), 0x2cu);
-}
-
-TEST_F(PicTest, ARequestThatIsGoneIsSpurious) {
-    pic.set_irq(4, true);
-    ASSERT_TRUE(intr());
-    pic.set_irq(4, false);
-    EXPECT_EQ(pic.acknowledge(), 0x27);
-    EXPECT_EQ(isr(master), 0) << "a spurious interrupt is not in service";
-    EXPECT_FALSE(intr());
-    pulse(7);
-    EXPECT_EQ(interrupt(), 0x27u);
-    EXPECT_EQ(isr(master), 0x80) << "a true one is";
-}
-
-TEST_F(PicTest, ARequestOfTheSlaveThatIsGoneIsSpurious) {
-    pic.set_irq(12, true);
-    ASSERT_TRUE(intr());
-    pic.set_irq(12, false);
-    const unsigned vector = pic.acknowledge();
-    EXPECT_TRUE(vector == 0x27 || vector == 0x2f) << vector << ": of who found it gone";
-    EXPECT_EQ(isr(slave), 0);
-    EXPECT_EQ(isr(master), vector == 0x2f ? 0x04 : 0) << "the master served its input 2";
-    out(master, eoi);
-    pic.set_irq(12, true);
-    EXPECT_EQ(interrupt(), 0x2cu);
-}
-
-TEST_F(PicTest, InputsFromAllSidesKeepTheirOrder) {
-    for (const unsigned irq : {7u, 15u, 3u, 8u, 0u, 12u}) pic.set_irq(irq, true);
-    std::vector<unsigned> order;
-    while (const auto vector = interrupt()) {
-        order.push_back(*vector - 0x20);
-        if (order.back() >= 8) out(slave, eoi);
-        out(master, eoi);
-    }
-    EXPECT_EQ(order, (std::vector<unsigned>{0, 8, 12, 15, 3, 7}));
-}
-
-// ---- priority and end of interrupt
-
-TEST_F(PicTest, OnlyAHigherPriorityInterruptsService) {
-    pic.set_irq(3, true);
-    ASSERT_EQ(interrupt(), 0x23u);
-    pic.set_irq(5, true);
-    EXPECT_FALSE(intr());
-    pic.set_irq(1, true);
-    EXPECT_EQ(interrupt(), 0x21u);
-    EXPECT_EQ(isr(master), 0x0a);
-    out(master, eoi);
-    EXPECT_EQ(isr(master), 0x08) << "the highest in service is ended";
-    EXPECT_FALSE(intr());
-    out(master, eoi);
-    EXPECT_EQ(interrupt(), 0x25u);
-}
-
-TEST_F(PicTest, ASpecificEoiEndsTheOneItNames) {
-    pic.set_irq(6, true);
-    ASSERT_EQ(interrupt(), 0x26u);
-    pic.set_irq(1, true);
-    ASSERT_EQ(interrupt(), 0x21u);
-    out(master, specific_eoi | 6);
-    EXPECT_EQ(isr(master), 0x02);
-}
-
-TEST_F(PicTest, TheSlavesServiceIsTheCascadesInTheMaster) {
-    pic.set_irq(9, true);
-    ASSERT_EQ(interrupt(), 0x29u);
-    EXPECT_EQ(isr(master), 0x04);
-    EXPECT_EQ(isr(slave), 0x02);
-    pic.set_irq(3, true);
-    EXPECT_FALSE(intr());
-    out(slave, eoi);
-    EXPECT_FALSE(intr());
-    out(master, eoi);
-    EXPECT_EQ(interrupt(), 0x23u);
-}
-
-TEST_F(PicTest, FullyNestedTheSlaveIsLockedOutUntilTheMastersEoi) {
-    pic.set_irq(12, true);
-    ASSERT_EQ(interrupt(), 0x2cu);
-    pic.set_irq(8, true);
-    EXPECT_FALSE(intr());
-    out(master, eoi);
-    EXPECT_EQ(interrupt(), 0x28u);
-}
-
-TEST_F(PicTest, SpecialFullyNestedTheSlaveMayAskAgain) {
-    initialise(mode_8086 | special_fully_nested, mode_8086);
-    pic.set_irq(12, true);
-    ASSERT_EQ(interrupt(), 0x2cu);
-    pic.set_irq(13, true);
-    EXPECT_FALSE(intr()) << "not higher in the slave";
-    pic.set_irq(8, true);
-    EXPECT_EQ(interrupt(), 0x28u);
-}
-
-TEST_F(PicTest, SetPriorityTurnsTheOrder) {
-    out(master, set_priority | 4);  // 5 is the highest now
-    for (unsigned irq = 0; irq < 8; ++irq)
-        if (irq != 2) pic.set_irq(irq, true);
-    for (const unsigned irq : {5u, 6u, 7u, 0u, 1u, 3u, 4u}) {
-        EXPECT_EQ(interrupt(), 0x20 + irq);
-        out(master, eoi);
-    }
-}
-
-TEST_F(PicTest, RotateOnNonSpecificEoiMakesTheEndedOneTheLowest) {
-    pic.set_irq(3, true);
-    ASSERT_EQ(interrupt(), 0x23u);
-    out(master, rotate_on_eoi);
-    EXPECT_EQ(isr(master), 0);
-    pulse(3);
-    pic.set_irq(4, true);
-    EXPECT_EQ(interrupt(), 0x24u);
-}
-
-TEST_F(PicTest, RotateOnSpecificEoiMakesTheNamedOneTheLowest) {
-    pic.set_irq(0, true);
-    ASSERT_EQ(interrupt(), 0x20u);
-    out(master, rotate_on_specific_eoi | 0);
-    pulse(0);
-    pic.set_irq(7, true);
-    EXPECT_EQ(interrupt(), 0x27u);
-}
-
-TEST_F(PicTest, Ocw2WithoutAnOperationDoesNothing) {
-    pic.set_irq(3, true);
-    ASSERT_EQ(interrupt(), 0x23u);
-    out(master, 0x40 | 3);
-    EXPECT_EQ(isr(master), 0x08);
-}
-
-TEST_F(PicTest, AutoEoiLeavesNothingInService) {
-    initialise(mode_8086 | auto_eoi, mode_8086);
-    pic.set_irq(3, true);
-    EXPECT_EQ(interrupt(), 0x23u);
-    EXPECT_EQ(isr(master), 0);
-    pic.set_irq(6, true);
-    EXPECT_EQ(interrupt(), 0x26u);
-}
-
-TEST_F(PicTest, AutoEoiRotatesWhenTold) {
-    initialise(mode_8086 | auto_eoi, mode_8086);
-    out(master, rotate_in_auto_eoi_set);
-    pic.set_irq(3, true);
-    ASSERT_EQ(interrupt(), 0x23u);
-    pulse(3);
-    pic.set_irq(5, true);
-    EXPECT_EQ(interrupt(), 0x25u);
-    EXPECT_EQ(interrupt(), 0x23u);
-    out(master, rotate_in_auto_eoi_clear);
-    pulse(5);
-    EXPECT_EQ(interrupt(), 0x25u);
-    pulse(5);
-    pulse(4);
-    EXPECT_EQ(interrupt(), 0x24u) << "3 is the lowest, as it stood";
-}
-
-TEST_F(PicTest, AutoEoiOfTheSlaveLeavesItsSecondRequest) {
-    initialise(mode_8086 | auto_eoi, mode_8086 | auto_eoi);
-    pic.set_irq(8, true);
-    pic.set_irq(9, true);
-    EXPECT_EQ(interrupt(), 0x28u);
-    EXPECT_EQ(interrupt(), 0x29u);
-    EXPECT_EQ(interrupt(), std::nullopt);
-}
-
-TEST_F(PicTest, SpecialMaskModeLetsLowerPrioritiesIn) {
-    pic.set_irq(3, true);
-    ASSERT_EQ(interrupt(), 0x23u);
-    pic.set_irq(5, true);
-    ASSERT_FALSE(intr());
-    out(master + 1, 0x08);
-    out(master, special_mask_on);
-    EXPECT_EQ(interrupt(), 0x25u);
-    out(master, eoi);
-    EXPECT_EQ(isr(master), 0x08) << "a non-specific EOI passes over what is masked";
-    pulse(6);
-    EXPECT_EQ(interrupt(), 0x26u);
-    out(master, specific_eoi | 6);
-    out(master, special_mask_off);
-    pulse(7);
-    EXPECT_FALSE(intr());
-    out(master, eoi);
-    EXPECT_EQ(interrupt(), 0x27u);
-}
-
-TEST_F(PicTest, Ocw3WithoutEsmmLeavesTheSpecialMaskMode) {
-    pic.set_irq(3, true);
-    ASSERT_EQ(interrupt(), 0x23u);
-    out(master + 1, 0x08);
-    out(master, special_mask_on);
-    out(master, 0x08);
-    pic.set_irq(5, true);
     EXPECT_TRUE(intr());
 }
 
-// ---- reading
-
-TEST_F(PicTest, TheRegisterToReadIsKept) {
-    pic.set_irq(3, true);
-    ASSERT_EQ(interrupt(), 0x23u);
-    pulse(1);
-    out(master, read_isr);
-    EXPECT_EQ(in(master), 0x08);
-    EXPECT_EQ(in(master), 0x08);
-    out(master, read_irr);
-    EXPECT_EQ(in(master), 0x02);
-    out(master, 0x08);
-    EXPECT_EQ(in(master), 0x02);
-}
-
-TEST_F(PicTest, APollIsAnAcknowledge) {
-    pic.set_irq(5, true);
-    out(master, poll);
-    EXPECT_EQ(in(master), 0x85);
+TEST_F(PicTest, OneEdgeIsRememberedWhileOneIsInService) {
+    raise(4);
+    pic.acknowledge();
+    pulse(4);
+    pulse(4);
+    out(master, non_specific_eoi);
+    EXPECT_EQ(pic.acknowledge(), 0x34);
+    out(master, non_specific_eoi);
     EXPECT_FALSE(intr());
-    EXPECT_EQ(isr(master), 0x20);
-    out(master, poll);
-    EXPECT_EQ(in(master) & 0x80, 0) << "nothing asks";
-    EXPECT_EQ(in(master), 0x20) << "one read a poll";
 }
 
-TEST_F(PicTest, APollOfBothFindsTheSlavesRequest) {
-    pic.set_irq(14, true);
+TEST_F(PicTest, MaskedRequestsWait) {
+    out(master + 1, 0x10);
+    EXPECT_EQ(in(master + 1), 0x10);
+    raise(4);
+    EXPECT_FALSE(intr());
+    EXPECT_EQ(irr(master), 0x10);
+    out(master + 1, 0x00);
+    EXPECT_TRUE(intr());
+    out(master + 1, 0x10);
+    EXPECT_FALSE(intr());
+}
+
+TEST_F(PicTest, SpecificEnd) {
+    raise(5);
+    pic.acknowledge();
+    raise(3);
+    pic.acknowledge();
+    out(master, specific_eoi | 5);
+    EXPECT_EQ(isr(master), 1 << 3);
+    out(master, specific_eoi | 5);
+    EXPECT_EQ(isr(master), 1 << 3);
+}
+
+// ---- a request that is gone: default IR7
+
+TEST_F(PicTest, Spurious7) {
+    raise(4);
+    lower(4);
+    EXPECT_TRUE(intr()) << "INT has been given";
+    EXPECT_EQ(pic.acknowledge(), 0x37);
+    EXPECT_EQ(isr(master), 0) << "nothing is in service";
+    EXPECT_FALSE(intr());
+}
+
+TEST_F(PicTest, Spurious15) {
+    raise(12);
+    lower(12);
+    EXPECT_EQ(pic.acknowledge(), 0x3f);
+    EXPECT_EQ(isr(slave), 0);
+    EXPECT_EQ(isr(master), 1 << 2) << "the master does not know";
+    out(master, non_specific_eoi);
+    EXPECT_FALSE(intr());
+}
+
+TEST_F(PicTest, ATrue7IsInService) {
+    raise(7);
+    EXPECT_EQ(pic.acknowledge(), 0x37);
+    EXPECT_EQ(isr(master), 0x80);
+}
+
+// ---- level triggering
+
+TEST_F(PicTest, LevelsAskAgain) {
+    out(0x4d0, 0x20);
+    raise(5);
+    EXPECT_EQ(pic.acknowledge(), 0x35);
+    EXPECT_EQ(irr(master), 0x20) << "the request is the input";
+    out(master, non_specific_eoi);
+    EXPECT_EQ(pic.acknowledge(), 0x35);
+    lower(5);
+    out(master, non_specific_eoi);
+    EXPECT_FALSE(intr());
+    EXPECT_EQ(irr(master), 0);
+}
+
+TEST_F(PicTest, ElcrHasNoBitsForTheOldInterrupts) {
+    out(0x4d0, 0xff);
+    out(0x4d1, 0xff);
+    EXPECT_EQ(in(0x4d0), 0xf8);
+    EXPECT_EQ(in(0x4d1), 0xde);
+    EXPECT_EQ(pic.in(0x4d0, 2), 0xdef8u);
+    out(0x4d1, 0x04);
+    raise(10);
+    EXPECT_EQ(pic.acknowledge(), 0x3a);
+    out(slave, non_specific_eoi);
+    out(master, non_specific_eoi);
+    EXPECT_TRUE(intr());
+}
+
+// ---- rotation
+
+TEST_F(PicTest, RotateOnNonSpecificEoi) {
+    raise(4);
+    pic.acknowledge();
+    out(master, rotate_on_eoi);
+    raise(3);
+    pulse(4);
+    raise(6);
+    EXPECT_EQ(pic.acknowledge(), 0x36) << "5, 6, 7, 0, ... 4";
+    out(master, non_specific_eoi);
+    EXPECT_EQ(pic.acknowledge(), 0x33);
+    EXPECT_FALSE(intr()) << "4 is the lowest now";
+}
+
+TEST_F(PicTest, SetPriorityAndRotateOnSpecificEoi) {
+    out(master, set_priority | 5);
+    raise(0);
+    raise(6);
+    EXPECT_EQ(pic.acknowledge(), 0x36);
+    out(master, rotate_on_specific_eoi | 6);
+    raise(7);
+    EXPECT_EQ(pic.acknowledge(), 0x37) << "7 is the highest";
+    raise(3);
+    EXPECT_FALSE(intr());
+    out(master, non_specific_eoi);
+    EXPECT_EQ(pic.acknowledge(), 0x30);
+}
+
+TEST_F(PicTest, AutomaticEnd) {
+    initialize(0x03);
+    raise(3);
+    EXPECT_EQ(pic.acknowledge(), 0x33);
+    EXPECT_EQ(isr(master), 0);
+    raise(5);
+    EXPECT_EQ(pic.acknowledge(), 0x35) << "nothing is in service";
+    raise(12);
+    EXPECT_EQ(pic.acknowledge(), 0x3c);
+    EXPECT_EQ(isr(master) | isr(slave), 0);
+}
+
+TEST_F(PicTest, RotateInAutomaticEoiMode) {
+    initialize(0x03);
+    out(master, rotate_in_auto_eoi);
+    raise(3);
+    pic.acknowledge();
+    pulse(3);
+    raise(6);
+    EXPECT_EQ(pic.acknowledge(), 0x36);
+    EXPECT_EQ(pic.acknowledge(), 0x33);
+    out(master, stop_rotating_in_auto_eoi);
+    pulse(4);
+    pic.acknowledge();
+    pulse(4);
+    pulse(5);
+    EXPECT_EQ(pic.acknowledge(), 0x34) << "priorities stay as they are: 4, 5, ...";
+}
+
+// ---- special modes
+
+TEST_F(PicTest, SpecialMaskMode) {
+    raise(3);
+    pic.acknowledge();
+    raise(5);
+    EXPECT_FALSE(intr());
+    out(master + 1, 1 << 3);
+    EXPECT_FALSE(intr());
+    out(master, set_special_mask);
+    EXPECT_TRUE(intr()) << "what is in service and masked holds back nothing";
+    EXPECT_EQ(pic.acknowledge(), 0x35);
+    raise(6);
+    EXPECT_FALSE(intr()) << "5 is not masked";
+    out(master, non_specific_eoi);
+    EXPECT_EQ(isr(master), 1 << 3);
+    out(master, non_specific_eoi);
+    EXPECT_EQ(isr(master), 1 << 3) << "a masked level is not ended by a non-specific EOI";
+    out(master, specific_eoi | 3);
+    EXPECT_EQ(isr(master), 0);
+    out(master, reset_special_mask);
+}
+
+TEST_F(PicTest, SpecialMaskModeNeedsItsEnable) {
+    raise(3);
+    pic.acknowledge();
+    out(master + 1, 1 << 3);
+    raise(5);
+    out(master, 0x28);  // SMM without ESMM
+    EXPECT_FALSE(intr());
+}
+
+TEST_F(PicTest, SpecialFullyNestedMode) {
+    initialize(master, 0x30, 0x04, 0x11);
+    raise(12);
+    pic.acknowledge();
+    raise(9);
+    EXPECT_TRUE(intr()) << "a higher request of the slave passes";
+    EXPECT_EQ(pic.acknowledge(), 0x39);
+    raise(14);
+    EXPECT_FALSE(intr()) << "a lower one does not";
+    raise(3);
+    EXPECT_FALSE(intr()) << "nor does what ranks below the slave";
+    raise(1);
+    EXPECT_TRUE(intr());
+}
+
+TEST_F(PicTest, Poll) {
+    out(master + 1, 0x00);
     out(master, poll);
-    EXPECT_EQ(in(master), 0x82);
+    EXPECT_EQ(in(master) & 0x80, 0) << "nothing to do";
+    raise(5);
+    raise(3);
+    out(master, poll);
+    EXPECT_EQ(in(master), 0x83);
+    EXPECT_EQ(isr(master), 1 << 3) << "a poll is an acknowledge";
+    EXPECT_FALSE(intr());
+    raise(12);
     out(slave, poll);
-    EXPECT_EQ(in(slave), 0x86);
-    EXPECT_EQ(isr(slave), 0x40);
-    EXPECT_FALSE(intr());
+    EXPECT_EQ(in(slave + 1), 0x84) << "at either address";
+    EXPECT_EQ(in(slave + 1), 0x00) << "once";
 }
 
-TEST_F(PicTest, AWordWritesBothRegisters) {
-    pic.out(master, 2, 0x5a00 | read_isr);
-    EXPECT_EQ(in(master + 1), 0x5a);
-    EXPECT_EQ(pic.in(0x4d0, 2), 0u);
+// ---- initialisation
+
+TEST_F(PicTest, Icw1ClearsMasksRequestsAndService) {
+    raise(3);
+    pic.acknowledge();
+    raise(4);
+    out(master, set_special_mask);
+    out(master, set_priority | 3);
+    out(master + 1, 0xff);
+    initialize(master, 0x40, 0x04, 0x01);
+    EXPECT_EQ(in(master + 1), 0x00);
+    EXPECT_EQ(in(master), 0x00) << "reads give IRR, which is empty: 4 has to fall first";
+    EXPECT_EQ(isr(master), 0);
+    EXPECT_FALSE(intr());
+    pulse(4);
+    raise(0);
+    EXPECT_EQ(pic.acknowledge(), 0x40) << "0 is the highest again";
+}
+
+TEST_F(PicTest, TheInitialisationWordsHaveTheirOrder) {
+    out(master, 0x11);
+    out(master + 1, 0x47);  // bits 2:0 are the input's
+    raise(0);
+    EXPECT_FALSE(intr()) << "not before it is complete";
+    out(master + 1, 0x04);
+    out(master + 1, 0x01);
+    EXPECT_EQ(in(master + 1), 0x00) << "none of them was a mask";
+    EXPECT_EQ(pic.acknowledge(), 0x40);
+    out(master, 0x12);  // single, no ICW4
+    out(master + 1, 0x50);
+    out(master + 1, 0xaa);
+    EXPECT_EQ(in(master + 1), 0xaa) << "after ICW2 comes OCW1";
+}
+
+TEST_F(PicTest, WithoutIcw4ThereIsNoAutomaticEoi) {
+    initialize(0x03);
+    out(master, 0x10);
+    out(master + 1, 0x30);
+    out(master + 1, 0x04);
+    raise(3);
+    pic.acknowledge();
+    EXPECT_EQ(isr(master), 1 << 3);
+}
+
+TEST_F(PicTest, AsFirmwareLeavesIt) {
+    PicPair fresh;
+    EXPECT_EQ(fresh.in(0x21, 1), 0xffu);
+    EXPECT_EQ(fresh.in(0xa1, 1), 0xffu);
+    fresh.set_irq(0, true);
+    EXPECT_FALSE(fresh.intr().level());
+    fresh.out(0x21, 1, 0xfe);
+    EXPECT_EQ(fresh.acknowledge(), 0x08);
+    EXPECT_EQ(fresh.in(0x4d0, 2), 0x0200u) << "the SCI's is level triggered";
+}
+
+// ---- for whom it interrupts
+
+class Edges {
+  public:
+    void set(bool level) { levels.push_back(level); }
+    void masks() { ++changes; }
+    std::vector<bool> levels;
+    int changes = 0;
+};
+
+TEST_F(PicTest, IntrFallsInEveryAcknowledgeCycle) {
+    Edges edges;
+    pic.intr().connect(Delegate<void(bool)>::to<&Edges::set>(&edges));
+    initialize(0x03);
+    raise(3);
+    raise(4);
+    pic.acknowledge();
+    pic.acknowledge();
+    EXPECT_EQ(edges.levels, (std::vector<bool>{true, false, true, false}));
+}
+
+TEST_F(PicTest, TellsWhenAMaskChanges) {
+    Edges edges;
+    pic.on_mask_change(Delegate<void()>::to<&Edges::masks>(&edges));
+    out(master + 1, 0x01);
+    out(master + 1, 0x01);
+    EXPECT_EQ(edges.changes, 1);
+    EXPECT_TRUE(pic.masked(0));
+    EXPECT_FALSE(pic.masked(12));
+    out(master + 1, 0x04);
+    EXPECT_TRUE(pic.masked(12)) << "through the master";
+    out(master, 0x11);
+    EXPECT_EQ(edges.changes, 3) << "ICW1 unmasks";
 }
 
 }  // namespace

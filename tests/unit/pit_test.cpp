@@ -231,6 +231,15 @@ TEST_F(PitTest, Mode0CountsOnBelowZero) {
     EXPECT_NEAR(latched(2), 0xfff6u, slack);
 }
 
+TEST_F(PitTest, InBcdTheCountBelowZeroIs9999) {
+    gate(true);
+    mode(2, 0, 3, true);
+    count(2, 0x0100);
+    pass(110);
+    const unsigned value = latched(2);
+    EXPECT_TRUE(value >= 0x9989 && value <= 0x9992) << std::hex << value;
+}
+
 TEST_F(PitTest, Mode0StopsWhileTheGateIsLow) {
     gate(true);
     mode(2, 0);
@@ -493,6 +502,16 @@ TEST_F(PitTest, ANewRateBeginsWithThePeriodAfter) {
     count(0, 100);
     EXPECT_EQ(edges_in(490), 0u);
     EXPECT_EQ(edges_in(10 + slack), 1u);
+    EXPECT_EQ(edges_in(1000), 10u);
+}
+
+TEST_F(PitTest, ANewRateOfTheSquareWaveBeginsWithTheHalfAfter) {
+    mode(0, 3);
+    count(0, 1000);
+    pass(200);
+    count(0, 100);  // 500 high as they were, then 50 low
+    EXPECT_EQ(edges_in(345), 0u);
+    EXPECT_EQ(edges_in(5 + slack), 1u);
     EXPECT_EQ(edges_in(1000), 10u);
 }
 
