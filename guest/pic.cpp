@@ -36,7 +36,7 @@ void Pic::set_input(unsigned input, bool level) {
     if (level && (inputs_ & b) == 0) latched_ |= b;
     if (!level) latched_ = static_cast<std::uint8_t>(latched_ & ~b);
     inputs_ = static_cast<std::uint8_t>(level ? inputs_ | b : inputs_ & ~b);
-    if (level) resolve();
+    if (pending()) interrupt_ = true;
 }
 
 // Bit 0 of the result has the highest priority.

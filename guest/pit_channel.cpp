@@ -56,14 +56,15 @@ std::uint16_t PitChannel::count_at(Clock now) const {
     return encode(initial_ + modulus() - gone % modulus());
 }
 
+// A gate that stops a periodic count sets OUT high until the next one is loaded.
 bool PitChannel::output_at(Clock now) const {
     if (!origin_) return mode_ != 0;
     const std::uint64_t gone = elapsed(now);
     switch (mode_) {
         case 0: return gone >= initial_;
         case 1: return gone >= initial_;
-        case 2: return !gate_ || gone % initial_ != initial_ - 1;
-        case 3: return !gate_ || gone % initial_ < high_half(initial_);
+        case 2: return held_ || gone % initial_ != initial_ - 1;
+        case 3: return held_ || gone % initial_ < high_half(initial_);
         default: return gone != initial_;
     }
 }

@@ -79,7 +79,7 @@ $(GUEST_FILES)/initramfs.cpio: scripts/make-initramfs $(INITRAMFS) $(GUEST_FILES
 # The tests themselves are not optimized: that would take most of the time of a build.
 HOST := -Itests/fake $(COMMON) -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_SOURCES := $(filter guest/%.cpp mm/%.cpp drivers/%.cpp vmx/%.cpp lib/%.cpp monitor/console%.cpp monitor/sched.cpp \
-	boot/boot_info.cpp arch/cpu/symbols.cpp,$(KERNEL_SOURCES))
+	boot/boot_info.cpp boot/trampoline.cpp arch/cpu/symbols.cpp,$(KERNEL_SOURCES))
 # Without what the C and C++ libraries have, and what only a machine can do.
 HOST_SOURCES := $(filter-out lib/memory.cpp lib/runtime.cpp drivers/power.cpp,$(HOST_SOURCES))
 HOST_OBJECTS := $(HOST_SOURCES:%=$(BUILD)/unit/%.o) $(BUILD)/unit/guest/dsdt.S.o
