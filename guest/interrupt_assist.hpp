@@ -7,8 +7,8 @@
 
 namespace bulkhead::guest {
 
-// Who keeps IRR, ISR, TPR and PPR of a local APIC's register page and knows what is delivered next. With virtual-interrupt
-// delivery (SDM volume 3, 29.2) that is the processor while the guest runs; without it, software.
+// Who keeps IRR, ISR, TPR and PPR of a local APIC's register page and knows what is delivered next. With
+// virtual-interrupt delivery (SDM volume 3, 29.2) that is the processor while the guest runs; without it, software.
 class InterruptAssist {
   public:
     // Sets the vector's bit in IRR. The one call that does not need the page to be taken.

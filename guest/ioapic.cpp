@@ -72,11 +72,12 @@ void IoApic::service(unsigned pin) {
 }
 
 bool IoApic::send(const Entry& entry) {
-    return bus_.deliver({.destination = entry.high >> 24,
-                         .destination_mode = (entry.low & logical) != 0 ? DestinationMode::logical : DestinationMode::physical,
-                         .delivery = delivery(entry.low),
-                         .trigger = is_level(entry.low) ? TriggerMode::level : TriggerMode::edge,
-                         .vector = static_cast<std::uint8_t>(entry.low)});
+    return bus_.deliver(
+        {.destination = entry.high >> 24,
+         .destination_mode = (entry.low & logical) != 0 ? DestinationMode::logical : DestinationMode::physical,
+         .delivery = delivery(entry.low),
+         .trigger = is_level(entry.low) ? TriggerMode::level : TriggerMode::edge,
+         .vector = static_cast<std::uint8_t>(entry.low)});
 }
 
 void IoApic::end_of_interrupt(std::uint8_t vector) {

@@ -51,8 +51,8 @@ void IrqFabric::masks_changed() {
     watched_(was_visible_);
 }
 
-// SDM volume 3, 10.6.2. A lowest-priority message goes to one of those it is for: where the processor priority is lowest,
-// in turn among equals (10.6.2.4).
+// SDM volume 3, 10.6.2. A lowest-priority message goes to one of those it is for: where the processor priority is
+// lowest, in turn among equals (10.6.2.4).
 template <class Matches>
 bool IrqFabric::distribute(const InterruptMessage& message, Matches matches) {
     if (message.delivery != DeliveryMode::lowest_priority) {

@@ -190,8 +190,7 @@ void Lapic::finish(std::uint8_t vector) {
 // 10.6.2. A destination has 32 bits here, whatever the sender's mode.
 bool Lapic::matches(std::uint32_t destination, DestinationMode mode) const {
     if (destination == broadcast_destination) return true;
-    if (mode == DestinationMode::physical)
-        return destination == (is_x2apic() ? config_.id : page_.read(ID) >> 24);
+    if (mode == DestinationMode::physical) return destination == (is_x2apic() ? config_.id : page_.read(ID) >> 24);
     const std::uint32_t ldr = page_.read(LDR);
     if (is_x2apic()) return destination >> 16 == ldr >> 16 && (destination & ldr & 0xffff) != 0;
     if (destination > 0xff) return false;

@@ -27,8 +27,8 @@ struct LapicConfig {
     bool eoi_broadcast_suppression{};
 };
 
-// The local APIC of one vCPU, in xAPIC and x2APIC mode (SDM volume 3, chapter 10). All calls for one guest, from whatever
-// CPU, come one at a time.
+// The local APIC of one vCPU, in xAPIC and x2APIC mode (SDM volume 3, chapter 10). All calls for one guest, from
+// whatever CPU, come one at a time.
 class Lapic final : public MmioDevice {
   public:
     // `page` is this local APIC's alone.
@@ -37,8 +37,8 @@ class Lapic final : public MmioDevice {
     Lapic& operator=(const Lapic&) = delete;
 
     void connect(ProcessorEvents& processor) { processor_ = &processor; }
-    // Called with the address of the register page when that changes; nothing: there is none, the local APIC is disabled
-    // or in x2APIC mode.
+    // Called with the address of the register page when that changes; nothing: there is none, the local APIC is
+    // disabled or in x2APIC mode.
     void on_move(Delegate<void(std::optional<GuestPhys>)> moved) { moved_ = moved; }
     // Before the guest runs. Without it, software assists.
     void bind(InterruptAssist& assist);
@@ -96,9 +96,7 @@ class Lapic final : public MmioDevice {
     void set_lint(unsigned pin, bool level);
 
   private:
-    bool external_deliverable() const {
-        return lint_level_[0] && (external_message_ || lint0_passes_external_);
-    }
+    bool external_deliverable() const { return lint_level_[0] && (external_message_ || lint0_passes_external_); }
     void notify();
     void refresh_external();
     void update_ppr();

@@ -35,7 +35,9 @@ class alignas(page_size) RegisterPage {
     }
 
   private:
-    static constexpr std::uint32_t word_of(std::uint32_t bank, std::uint8_t vector) { return bank + 16 * (vector / 32u); }
+    static constexpr std::uint32_t word_of(std::uint32_t bank, std::uint8_t vector) {
+        return bank + 16 * (vector / 32u);
+    }
     static constexpr std::uint32_t bit_of(std::uint8_t vector) { return 1u << (vector % 32u); }
 
     std::array<std::uint32_t, page_size / 4> words_{};

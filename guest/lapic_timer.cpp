@@ -31,8 +31,8 @@ void LapicTimer::start(std::uint64_t count) {
     running_ = count != 0;
 }
 
-// Brings the state up to now, before anything looks at it or changes it. An expiry that is due comes first: on hardware it
-// was before. A one-shot count that has reached 0 stays there, whatever mode follows.
+// Brings the state up to now, before anything looks at it or changes it. An expiry that is due comes first: on hardware
+// it was before. A one-shot count that has reached 0 stays there, whatever mode follows.
 void LapicTimer::settle() {
     if (timer_.deadline() <= timers_.now()) {
         timer_.disarm();

@@ -17,8 +17,8 @@ class Pic {
     Pic(bool master, std::uint8_t edge_only) : master_(master), edge_only_(edge_only) {}
 
     void set_input(unsigned input, bool level);
-    // INT. It rises with an unmasked request of a higher priority than all that is in service, and stays when the request
-    // goes away: the processor is given IR7 then.
+    // INT. It rises with an unmasked request of a higher priority than all that is in service, and stays when the
+    // request goes away: the processor is given IR7 then.
     bool interrupt() const { return interrupt_; }
     // INTA: the input that is now in service; nothing when the request is gone.
     std::optional<unsigned> acknowledge();
@@ -60,7 +60,8 @@ class Pic {
 // The two of a PC, at ports 20h and A0h, with ELCR at 4D0h. The slave's INT is the master's input 2.
 class PicPair final : public PortDevice {
   public:
-    // As firmware leaves them: initialised with vectors 08h and 70h, all inputs masked, the SCI's input level triggered.
+    // As firmware leaves them: initialised with vectors 08h and 70h, all inputs masked, the SCI's input level
+    // triggered.
     PicPair() { reset(); }
 
     InterruptLine& intr() { return intr_; }

@@ -107,9 +107,8 @@ std::uint8_t Pit::read_system_control() {
 std::uint32_t Pit::in(std::uint16_t port, unsigned size) {
     // Port 61h is not followed by another of this device.
     if (port == system_control_port) return read_system_control() | 0xffff'ff00;
-    return bytewise_in(port, size, [this](std::uint16_t p) {
-        return p <= control_port ? read(p) : std::uint8_t{0xff};
-    });
+    return bytewise_in(port, size,
+                       [this](std::uint16_t p) { return p <= control_port ? read(p) : std::uint8_t{0xff}; });
 }
 
 void Pit::out(std::uint16_t port, unsigned size, std::uint32_t value) {

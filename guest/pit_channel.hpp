@@ -59,8 +59,8 @@ class PitChannel {
     Clock load_at_{no_clock};
     bool load_low_half_{};  // of the square wave
 
-    // The counting element had `initial_` at `origin_` and counts from there. A gate that holds it has done so when this
-    // much had been counted. Without origin it stands still.
+    // The counting element had `initial_` at `origin_` and counts from there. A gate that holds it has done so when
+    // this much had been counted. Without origin it stands still.
     std::uint32_t initial_{0x1'0000};
     std::optional<Clock> origin_;
     std::optional<std::uint64_t> held_;

@@ -39,7 +39,7 @@ class Uart final : public PortDevice {
 
   private:
     static constexpr std::size_t fifo_size = 16;
-    static constexpr unsigned polls_of_a_loop = 4;
+    static constexpr unsigned polls_of_a_loop = 2;
 
     struct Received {
         std::uint8_t byte{};

@@ -67,8 +67,13 @@ void CpuLoop::charge_idle(Vcpu& vcpu) {
     vcpu.account.idle += waited - std::min(overhead, waited);
 }
 
+bool CpuLoop::can_go_on(Vcpu& vcpu) {
+    if (vcpu.wait == Vcpu::Wait::serial_line && !vcpu.vm.machine().uart().busy_until()) return true;
+    return vcpu.has_wake_event();
+}
+
 void CpuLoop::wake(Vcpu& vcpu) {
-    if (vcpu.runnable() || !vcpu.has_wake_event()) return;
+    if (vcpu.runnable() || !can_go_on(vcpu)) return;
     charge_idle(vcpu);
     vcpu.wait = Vcpu::Wait::none;
     preempt_ |= queue_.wake(vcpu);
@@ -122,11 +127,7 @@ void CpuLoop::serve_vm(Vm& vm) {
     vm.clock().now = cpu::rdtsc() - vm.tsc_base();
     if (vm.timers().earliest() <= vm.clock().now) vm.timers().expire();
     Vcpu& vcpu = vm.vcpu();
-    if (vcpu.wait == Vcpu::Wait::serial_line && !vm.machine().uart().busy_until()) {
-        vcpu.wait = Vcpu::Wait::none;
-        charge_idle(vcpu);
-        preempt_ |= queue_.wake(vcpu);
-    }
+    if (vcpu.wait == Vcpu::Wait::serial_line) wake(vcpu);
     if (vm.is_ending()) vm.end(*this);
 }
 
@@ -153,17 +154,37 @@ void CpuLoop::run_vcpu(Vcpu& vcpu) {
     // A VM that is being built gets a step after each slice.
     const std::uint64_t others = nearest_deadline(&vcpu.vm);
     const std::uint64_t limit = others == 0 ? start + queue_.slice() : std::min(start + queue_.slice(), others);
+    const std::uint64_t idle_before = vcpu.account.idle;
     running_vcpu = &vcpu;
-    enter(vcpu, limit);
+    do enter(vcpu, limit);
+    while (vcpu.wait != Vcpu::Wait::none && !vcpu.vm.is_ending() && wait_in_place(vcpu, others));
     running_vcpu = nullptr;
     if (vcpu.vm.is_ending()) {
         vcpu.vm.end(*this);
-    } else if (vcpu.wait != Vcpu::Wait::none) {
-        queue_.account(mark_ - start);
-        block(vcpu);
-    } else {
-        queue_.account(mark_ - start);
+        return;
     }
+    queue_.account(mark_ - start - (vcpu.account.idle - idle_before));
+    if (vcpu.wait != Vcpu::Wait::none) block(vcpu);
+}
+
+// A vCPU waits, and nothing else can run here before its own next timer: the CPU halts until then, without the way through
+// the scheduler. True when the vCPU goes on.
+bool CpuLoop::wait_in_place(Vcpu& vcpu, std::uint64_t others) {
+    Vm& vm = vcpu.vm;
+    const guest::Tick due = vm.timers().earliest();
+    if (queue_.runnable() != 1 || due == guest::never || vm.tsc_base() + due >= others) return false;
+    const std::uint64_t now = cpu::rdtsc();
+    vcpu.account.root += now - mark_;
+    mark_ = now;
+    cpu::apic::arm_timer(vm.tsc_base() + due);
+    if (!doorbell_.rung.load(std::memory_order_seq_cst)) cpu::safe_halt();
+    mark_ = cpu::rdtsc();
+    vcpu.account.idle += mark_ - now;
+    vm.clock().now = mark_ - vm.tsc_base();
+    vm.timers().expire();
+    if (doorbell_.rung.load(std::memory_order_relaxed) || !can_go_on(vcpu)) return false;
+    vcpu.wait = Vcpu::Wait::none;
+    return true;
 }
 
 // Enters and dispatches until `limit` on the host's TSC, or until somebody else's business has to be looked at. What is

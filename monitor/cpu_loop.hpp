@@ -48,6 +48,8 @@ class CpuLoop {
     void enter(Vcpu& vcpu, std::uint64_t limit);
     void report_entry_failure(Vcpu& vcpu, vmx::EntryOutcome outcome);
     void idle();
+    bool wait_in_place(Vcpu& vcpu, std::uint64_t others);
+    static bool can_go_on(Vcpu& vcpu);
     void charge_idle(Vcpu& vcpu);
     std::uint64_t nearest_deadline(const Vm* except) const;
 

@@ -12,7 +12,10 @@ namespace bulkhead::monitor {
 void host_interrupt(std::uint8_t number) {
     switch (number) {
         case vector::spurious: return;  // is not in service
-        case vector::uart: host_devices().interrupt(); break;
+        case vector::uart:
+            host_devices().interrupt();
+            the_system.doorbells[cpu::index].rung.store(true, std::memory_order_relaxed);
+            break;
         case vector::apic_error: log("CPU {}: local APIC error {:x}", cpu::index, cpu::apic::take_errors()); break;
         default: break;  // timer and kick: that the CPU came here is all they are for
     }

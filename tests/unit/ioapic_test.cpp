@@ -90,8 +90,9 @@ TEST_F(IoApicTest, TheWindowTakes32Bits) {
 }
 
 TEST_F(IoApicTest, AMessageIsWhatTheEntrySays) {
-    const DeliveryMode modes[] = {DeliveryMode::fixed, DeliveryMode::lowest_priority, DeliveryMode::smi,
-                                  DeliveryMode::nmi,   DeliveryMode::init,            DeliveryMode::ext_int};
+    const DeliveryMode modes[] = {DeliveryMode::fixed, DeliveryMode::lowest_priority,
+                                  DeliveryMode::smi,   DeliveryMode::nmi,
+                                  DeliveryMode::init,  DeliveryMode::ext_int};
     for (const DeliveryMode mode : modes) {
         write(high(5), 0xa700'0000);
         write(low(5), 0x51u | static_cast<std::uint32_t>(mode) << 8 | 1u << 11);

@@ -50,7 +50,8 @@ class IrqFabricTest : public testing::Test {
     Lapic& lapic(unsigned id) { return all[id]->lapic; }
     Processor& processor(unsigned id) { return all[id]->processor; }
     void all_to_x2apic() {
-        for (unsigned id = 0; id < cpus; ++id) ASSERT_TRUE(lapic(id).write_base(lapic(id).base() | isa::apic_base::EXTD));
+        for (unsigned id = 0; id < cpus; ++id)
+            ASSERT_TRUE(lapic(id).write_base(lapic(id).base() | isa::apic_base::EXTD));
     }
     // Who got an interrupt, as bits; it is taken and ended.
     unsigned receivers() {
@@ -70,7 +71,8 @@ class IrqFabricTest : public testing::Test {
     }
     void ipi(unsigned from, std::uint32_t low, std::uint32_t destination) {
         if (lapic(from).is_x2apic()) {
-            EXPECT_TRUE(lapic(from).write_msr(static_cast<isa::Msr>(0x830), static_cast<std::uint64_t>(destination) << 32 | low));
+            EXPECT_TRUE(lapic(from).write_msr(static_cast<isa::Msr>(0x830),
+                                              static_cast<std::uint64_t>(destination) << 32 | low));
             return;
         }
         lapic(from).write(reg::ICR_HIGH, 4, destination << 24);

@@ -73,7 +73,9 @@ class LapicFixture : public testing::Test {
     bool fixed(std::uint8_t vector, TriggerMode trigger = TriggerMode::edge) {
         return lapic.accept({.delivery = DeliveryMode::fixed, .trigger = trigger, .vector = vector});
     }
-    bool bit(std::uint32_t bank, std::uint8_t vector) { return (read(bank + vector / 32 * 16) >> vector % 32 & 1) != 0; }
+    bool bit(std::uint32_t bank, std::uint8_t vector) {
+        return (read(bank + vector / 32 * 16) >> vector % 32 & 1) != 0;
+    }
     // The errors so far: ESR shows them after a write (10.5.3).
     std::uint32_t errors() {
         write(reg::ESR, 0);

@@ -56,7 +56,8 @@ TEST_F(LapicRegistersTest, ThePageMoves) {
     EXPECT_TRUE(lapic.write_base(disabled));
     EXPECT_TRUE(lapic.write_base(xapic));
     lapic.reset();
-    EXPECT_EQ(moves, (std::vector<std::optional<GuestPhys>>{GuestPhys{0x1'2345'6000}, std::nullopt, GuestPhys{0xfee00000}}));
+    EXPECT_EQ(moves,
+              (std::vector<std::optional<GuestPhys>>{GuestPhys{0x1'2345'6000}, std::nullopt, GuestPhys{0xfee00000}}));
 }
 
 TEST_F(LapicRegistersTest, DisablingForgetsEverything) {
@@ -173,9 +174,18 @@ TEST_F(LapicRegistersTest, PartsAndNeighboursOfARegister) {
 TEST_F(LapicRegistersTest, WritableBits) {
     enable();
     const std::pair<std::uint32_t, std::uint32_t> writable[] = {
-        {reg::TPR, 0xff},          {reg::LDR, 0xff00'0000},  {reg::ID, 0xff00'0000},    {reg::ICR_HIGH, 0xff00'0000},
-        {reg::LVT_TIMER, 0x700ff}, {reg::LVT_PMC, 0x107ff},  {reg::LVT_THERMAL, 0x107ff}, {reg::LVT_LINT0, 0x1a7ff},
-        {reg::LVT_LINT1, 0x1a7ff}, {reg::LVT_ERROR, 0x100ff}, {reg::TIMER_DIVIDE, 0xb},  {reg::TIMER_INITIAL, 0xffff'ffff},
+        {reg::TPR, 0xff},
+        {reg::LDR, 0xff00'0000},
+        {reg::ID, 0xff00'0000},
+        {reg::ICR_HIGH, 0xff00'0000},
+        {reg::LVT_TIMER, 0x700ff},
+        {reg::LVT_PMC, 0x107ff},
+        {reg::LVT_THERMAL, 0x107ff},
+        {reg::LVT_LINT0, 0x1a7ff},
+        {reg::LVT_LINT1, 0x1a7ff},
+        {reg::LVT_ERROR, 0x100ff},
+        {reg::TIMER_DIVIDE, 0xb},
+        {reg::TIMER_INITIAL, 0xffff'ffff},
         {reg::SVR, 0x3ff},
     };
     for (const auto& [offset, bits] : writable) {
@@ -213,17 +223,18 @@ TEST_F(LapicRegistersTest, ReservedBitsOfTheMsrsFault) {
     enter_x2apic();
     // Read-only bits that can be written back are legal: 12 of an LVT entry, 14 of LINT0 and LINT1.
     const std::pair<std::uint32_t, std::uint64_t> legal[] = {
-        {reg::TPR, 0xff},           {reg::EOI, 0},
-        {reg::SVR, 0x3ff},          {reg::ESR, 0},
-        {reg::LVT_TIMER, 0x710ff},  {reg::LVT_THERMAL, 0x117ff},
-        {reg::LVT_PMC, 0x117ff},    {reg::LVT_LINT0, 0x1f7ff},
-        {reg::LVT_LINT1, 0x1f7ff},  {reg::LVT_ERROR, 0x110ff},
-        {reg::TIMER_DIVIDE, 0xb},   {reg::TIMER_INITIAL, 0xffff'ffff},
-        {reg::SELF_IPI, 0xff},      {reg::ICR_LOW, 0xffff'ffff'000c'dfff},
+        {reg::TPR, 0xff},          {reg::EOI, 0},
+        {reg::SVR, 0x3ff},         {reg::ESR, 0},
+        {reg::LVT_TIMER, 0x710ff}, {reg::LVT_THERMAL, 0x117ff},
+        {reg::LVT_PMC, 0x117ff},   {reg::LVT_LINT0, 0x1f7ff},
+        {reg::LVT_LINT1, 0x1f7ff}, {reg::LVT_ERROR, 0x110ff},
+        {reg::TIMER_DIVIDE, 0xb},  {reg::TIMER_INITIAL, 0xffff'ffff},
+        {reg::SELF_IPI, 0xff},     {reg::ICR_LOW, 0xffff'ffff'000c'dfff},
     };
     for (const auto& [offset, bits] : legal)
         for (unsigned bit = 0; bit < 64; ++bit)
-            EXPECT_EQ(wrmsr(offset, 1ull << bit), (bits >> bit & 1) != 0) << std::hex << offset << " bit " << std::dec << bit;
+            EXPECT_EQ(wrmsr(offset, 1ull << bit), (bits >> bit & 1) != 0)
+                << std::hex << offset << " bit " << std::dec << bit;
 }
 
 TEST_F(LapicRegistersTest, RegistersByMsr) {
@@ -270,8 +281,10 @@ TEST_F(LapicRegistersTest, IcrSendsWhenItsLowHalfIsWritten) {
 
 TEST_F(LapicRegistersTest, DeliveryModesOfIcr) {
     const std::pair<unsigned, std::optional<DeliveryMode>> modes[] = {
-        {0, DeliveryMode::fixed}, {1, DeliveryMode::lowest_priority}, {2, DeliveryMode::smi},     {3, std::nullopt},
-        {4, DeliveryMode::nmi},   {5, DeliveryMode::init},            {6, DeliveryMode::startup}, {7, std::nullopt}};
+        {0, DeliveryMode::fixed},   {1, DeliveryMode::lowest_priority},
+        {2, DeliveryMode::smi},     {3, std::nullopt},
+        {4, DeliveryMode::nmi},     {5, DeliveryMode::init},
+        {6, DeliveryMode::startup}, {7, std::nullopt}};
     for (const auto& [code, delivery] : modes) {
         bus.sent.clear();
         write(reg::ICR_LOW, 0x4020 | code << 8);

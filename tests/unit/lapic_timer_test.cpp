@@ -19,6 +19,7 @@ class LapicTimerTest : public testing::Test {
         timer.set_divide(divide_by_1);
         timer.enable_interrupt(true);
     }
+
   public:
     void expired() { ++expiries; }
 

@@ -236,6 +236,7 @@ TEST_F(PicTest, SetPriorityAndRotateOnSpecificEoi) {
     raise(0);
     raise(6);
     EXPECT_EQ(pic.acknowledge(), 0x36);
+    pulse(6);
     out(master, rotate_on_specific_eoi | 6);
     raise(7);
     EXPECT_EQ(pic.acknowledge(), 0x37) << "7 is the highest";
@@ -243,6 +244,9 @@ TEST_F(PicTest, SetPriorityAndRotateOnSpecificEoi) {
     EXPECT_FALSE(intr());
     out(master, non_specific_eoi);
     EXPECT_EQ(pic.acknowledge(), 0x30);
+    out(master, non_specific_eoi);
+    out(master + 1, 0x08);
+    EXPECT_EQ(pic.acknowledge(), 0x36) << "6 is the lowest";
 }
 
 TEST_F(PicTest, AutomaticEnd) {
@@ -255,6 +259,11 @@ TEST_F(PicTest, AutomaticEnd) {
     raise(12);
     EXPECT_EQ(pic.acknowledge(), 0x3c);
     EXPECT_EQ(isr(master) | isr(slave), 0);
+    pulse(12);
+    raise(14);
+    EXPECT_EQ(pic.acknowledge(), 0x3c);
+    EXPECT_EQ(pic.acknowledge(), 0x3e) << "the slave's INT makes an edge for each";
+    EXPECT_FALSE(intr());
 }
 
 TEST_F(PicTest, RotateInAutomaticEoiMode) {
@@ -324,7 +333,7 @@ TEST_F(PicTest, SpecialFullyNestedMode) {
 TEST_F(PicTest, Poll) {
     out(master + 1, 0x00);
     out(master, poll);
-    EXPECT_EQ(in(master) & 0x80, 0) << "nothing to do";
+    EXPECT_EQ(in(master)&0x80, 0) << "nothing to do";
     raise(5);
     raise(3);
     out(master, poll);
