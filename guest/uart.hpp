@@ -32,9 +32,12 @@ class Uart final : public PortDevice {
     // Something was typed.
     void input_available();
 
+    // LSR, the register that a polling guest reads.
+    std::uint16_t status_port() const { return static_cast<std::uint16_t>(base_ + 5); }
     // The guest reads LSR in a loop and sees a busy transmitter each time: nothing changes for it before
     // `busy_until` (`never`: before the partition has room).
-    bool poll_would_wait() const { return busy_polls_ >= polls_of_a_loop; }
+    // With all of its interrupts off nobody reads LSR but to poll, and one look is enough to know.
+    bool poll_would_wait() const { return busy_polls_ >= (ier_ == 0 ? 1 : polls_of_a_loop); }
     std::optional<Tick> busy_until() const;
 
   private:

@@ -156,8 +156,8 @@ void CpuLoop::run_vcpu(Vcpu& vcpu) {
     const std::uint64_t limit = others == 0 ? start + queue_.slice() : std::min(start + queue_.slice(), others);
     const std::uint64_t idle_before = vcpu.account.idle;
     running_vcpu = &vcpu;
-    do enter(vcpu, limit);
-    while (vcpu.wait != Vcpu::Wait::none && !vcpu.vm.is_ending() && wait_in_place(vcpu, others));
+    others_ = others;
+    enter(vcpu, limit);
     running_vcpu = nullptr;
     if (vcpu.vm.is_ending()) {
         vcpu.vm.end(*this);
@@ -167,19 +167,16 @@ void CpuLoop::run_vcpu(Vcpu& vcpu) {
     if (vcpu.wait != Vcpu::Wait::none) block(vcpu);
 }
 
-// A vCPU waits, and nothing else can run here before its own next timer: the CPU halts until then, without the way through
-// the scheduler. True when the vCPU goes on.
-bool CpuLoop::wait_in_place(Vcpu& vcpu, std::uint64_t others) {
+bool CpuLoop::wait_in_place(Vcpu& vcpu) {
+    if (vcpu.wait == Vcpu::Wait::none) return false;
     Vm& vm = vcpu.vm;
     const guest::Tick due = vm.timers().earliest();
-    if (queue_.runnable() != 1 || due == guest::never || vm.tsc_base() + due >= others) return false;
-    const std::uint64_t now = cpu::rdtsc();
-    vcpu.account.root += now - mark_;
-    mark_ = now;
+    if (queue_.runnable() != 1 || due == guest::never || vm.tsc_base() + due >= others_ || vm.is_ending()) return false;
+    const std::uint64_t halted = cpu::rdtsc();
     cpu::apic::arm_timer(vm.tsc_base() + due);
     if (!doorbell_.rung.load(std::memory_order_seq_cst)) cpu::safe_halt();
     mark_ = cpu::rdtsc();
-    vcpu.account.idle += mark_ - now;
+    vcpu.account.idle += mark_ - halted;
     vm.clock().now = mark_ - vm.tsc_base();
     vm.timers().expire();
     if (doorbell_.rung.load(std::memory_order_relaxed) || !can_go_on(vcpu)) return false;
@@ -196,7 +193,7 @@ void CpuLoop::enter(Vcpu& vcpu, std::uint64_t limit) {
     const unsigned timer_shift = timer_shift_;
     const std::uint64_t base = vm.tsc_base();
     const std::uint64_t guest_limit = limit - base;
-    const std::uint64_t began = mark_;
+    const std::uint64_t began = mark_, idle_before = vcpu.account.idle;
     std::uint64_t in_guest = 0;
     for (;;) {
         if (vcpu.needs_attention()) [[unlikely]]
@@ -220,13 +217,13 @@ void CpuLoop::enter(Vcpu& vcpu, std::uint64_t limit) {
         vcpu.exit.take();
         const std::size_t reason = exit_index(vcpu.exit.reason());
         ++vcpu.account.exits[reason];
-        if (exit_table[reason](context) == Next::pick) break;
+        if (exit_table[reason](context) == Next::pick && !wait_in_place(vcpu)) break;
         if (rung.load(std::memory_order_relaxed)) [[unlikely]]
             break;
     }
     // What was not the guest's own was spent for it. The rest of the way out is charged to whatever comes next.
     vcpu.account.guest += in_guest;
-    vcpu.account.root += mark_ - began - in_guest;
+    vcpu.account.root += mark_ - began - in_guest - (vcpu.account.idle - idle_before);
 }
 
 void CpuLoop::report_entry_failure(Vcpu& vcpu, vmx::EntryOutcome outcome) {

@@ -34,6 +34,9 @@ class CpuLoop {
     void wake(Vcpu& vcpu);
     // The vCPU that runs now has nothing to do until `has_wake_event`.
     void block(Vcpu& vcpu);
+    // The vCPU that runs now waits. If nothing else can run here before its own next timer, the CPU halts until then,
+    // without the way through the scheduler. True when the vCPU goes on.
+    bool wait_in_place(Vcpu& vcpu);
     unsigned index() const { return index_; }
     // Makes the vCPU's VMCS current and its ProcessorState the CPU's.
     void load(Vcpu& vcpu);
@@ -48,7 +51,6 @@ class CpuLoop {
     void enter(Vcpu& vcpu, std::uint64_t limit);
     void report_entry_failure(Vcpu& vcpu, vmx::EntryOutcome outcome);
     void idle();
-    bool wait_in_place(Vcpu& vcpu, std::uint64_t others);
     static bool can_go_on(Vcpu& vcpu);
     void charge_idle(Vcpu& vcpu);
     std::uint64_t nearest_deadline(const Vm* except) const;
@@ -62,6 +64,7 @@ class CpuLoop {
     bool preempt_{};
     std::uint64_t mark_{};
     std::uint64_t overhead_{};
+    std::uint64_t others_{};  // while a vCPU runs: when something is due here for somebody else
     unsigned timer_shift_{};
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest/emulate/emulate.hpp"
 #include "guest/emulate/walk.hpp"
+#include "monitor/cpu_loop.hpp"
 #include "monitor/handlers.hpp"
 #include "monitor/vcpu_state.hpp"
 #include "monitor/vm.hpp"
@@ -68,18 +69,19 @@ Next io_instruction(ExitContext& c) {
         c.vcpu.skip_instruction(c.exit.length);
         return c.vcpu.vm.is_ending() ? Next::pick : Next::resume;
     }
-    const std::uint32_t value = machine.ports().in(access.port, access.size);
+    std::uint32_t value = machine.ports().in(access.port, access.size);
+    if (access.port == machine.uart().status_port() && machine.uart().poll_would_wait()) [[unlikely]] {
+        // A guest that polls a busy transmitter sleeps until it is free, and sees it free if that can be had at once.
+        c.vcpu.wait = Vcpu::Wait::serial_line;
+        if (c.cpu.wait_in_place(c.vcpu)) value = machine.ports().in(access.port, access.size);
+    }
     // A 32-bit result clears the upper half of RAX, a smaller one leaves the rest as it was.
     if (access.size == 4)
         rax = value;
     else
         rax = (rax & ~((1ull << 8 * access.size) - 1)) | value;
     c.vcpu.skip_instruction(c.exit.length);
-    if (machine.uart().poll_would_wait()) [[unlikely]] {
-        c.vcpu.wait = Vcpu::Wait::serial_line;
-        return Next::pick;
-    }
-    return Next::resume;
+    return c.vcpu.wait == Vcpu::Wait::none ? Next::resume : Next::pick;
 }
 
 // All RAM is mapped with every right: the guest reached for a device, or for nothing.
