@@ -45,7 +45,9 @@ Uart::Uart(TimerQueue& timers, SerialPeer& peer, std::uint16_t base, Pacing paci
       transmit_timer_(timers, Delegate<void()>::to<&Uart::character_sent>(this)),
       receive_timer_(timers, Delegate<void()>::to<&Uart::character_received>(this)),
       timeout_timer_(timers, Delegate<void()>::to<&Uart::receive_timeout>(this)),
-      timers_(timers) {}
+      timers_(timers) {
+    character_time_ = compute_character_time();
+}
 
 bool Uart::fifos_enabled() const { return fcr_ & fcr::ENABLE; }
 bool Uart::loopback() const { return mcr_ & mcr::LOOP; }
@@ -59,7 +61,7 @@ std::size_t Uart::trigger_level() const {
 }
 
 // Start, data, parity and stop bits, in half bits because five data bits may have one and a half stop bits.
-Tick Uart::character_time() const {
+Tick Uart::compute_character_time() const {
     const unsigned data_bits = 5 + (lcr_ & lcr::WLS);
     const unsigned stop_halves = !(lcr_ & lcr::STB) ? 2 : data_bits == 5 ? 3 : 4;
     const unsigned halves = 2 + 2 * data_bits + ((lcr_ & lcr::PEN) ? 2 : 0) + stop_halves;
@@ -110,10 +112,12 @@ void Uart::write(unsigned reg, std::uint8_t value) {
             if (!dlab()) [[likely]]
                 return write_thr(value);
             divisor_ = static_cast<std::uint16_t>((divisor_ & 0xff00) | value);
+            character_time_ = compute_character_time();
             return;
         case IER_DLM:
             if (!dlab()) return write_ier(value);
             divisor_ = static_cast<std::uint16_t>((divisor_ & 0x00ff) | value << 8);
+            character_time_ = compute_character_time();
             return;
         case IIR_FCR: return write_fcr(value);
         case LCR: return write_lcr(value);
@@ -152,7 +156,7 @@ void Uart::start_transmission() {
     } else if (!shift_ && !transmit_fifo_.empty()) {
         shift_ = transmit_fifo_.pop();
         // Bytes that wait follow each other without a gap, however late the timer was served.
-        line_busy_until_ = (idle_ ? timers_.now() : line_busy_until_) + character_time();
+        line_busy_until_ = (idle_ ? timers_.now() : line_busy_until_) + character_time_;
         idle_ = false;
         transmit_timer_.arm(line_busy_until_);
     }
@@ -194,7 +198,7 @@ std::optional<Tick> Uart::busy_until() const {
     if (blocked_) return never;
     // The next change of LSR: THRE when the last byte of the FIFO enters the shift register, then TEMT.
     const std::size_t ahead = transmit_fifo_.empty() ? 0 : transmit_fifo_.size() - 1;
-    return transmit_timer_.deadline() + ahead * character_time();
+    return transmit_timer_.deadline() + ahead * character_time_;
 }
 
 // ---- receiver ----
@@ -222,7 +226,7 @@ void Uart::character_received() {
     const std::optional<std::uint8_t> byte = peer_.get();
     if (!byte) return;
     receive({static_cast<std::uint8_t>(*byte & data_mask()), 0});
-    receive_timer_.arm(timers_.now() + character_time());
+    receive_timer_.arm(timers_.now() + character_time_);
     update_irq();
 }
 
@@ -252,7 +256,7 @@ void Uart::restart_receive_timeout() {
     if (!fifos_enabled() || receive_fifo_.empty() || !(ier_ & ier::ERBFI))
         timeout_timer_.disarm();
     else
-        timeout_timer_.arm(timers_.now() + 4 * character_time());
+        timeout_timer_.arm(timers_.now() + 4 * character_time_);
 }
 
 void Uart::receive_timeout() {
@@ -341,6 +345,7 @@ void Uart::write_fcr(std::uint8_t value) {
 void Uart::write_lcr(std::uint8_t value) {
     const bool break_begins = value & ~lcr_ & lcr::BREAK;
     lcr_ = value;
+    character_time_ = compute_character_time();
     if (break_begins && loopback()) {
         receive({0, lsr::BI});
         update_irq();

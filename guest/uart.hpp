@@ -69,7 +69,7 @@ class Uart final : public PortDevice {
     std::uint8_t data_mask() const;
     std::size_t receive_capacity() const;
     std::size_t trigger_level() const;
-    Tick character_time() const;
+    Tick compute_character_time() const;
 
     void start_transmission();
     bool deliver(std::uint8_t byte);
@@ -94,6 +94,7 @@ class Uart final : public PortDevice {
     std::uint8_t ier_{}, lcr_{}, mcr_{}, fcr_{}, scr_{};
     std::uint8_t msr_;
     std::uint16_t divisor_{1};
+    Tick character_time_{};  // as the divisor and LCR say
     unsigned busy_polls_{};
 
     Ring<std::uint8_t, fifo_size> transmit_fifo_;  // THR, when FIFOs are off

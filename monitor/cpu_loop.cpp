@@ -170,18 +170,22 @@ void CpuLoop::run_vcpu(Vcpu& vcpu) {
 bool CpuLoop::wait_in_place(Vcpu& vcpu) {
     if (vcpu.wait == Vcpu::Wait::none) return false;
     Vm& vm = vcpu.vm;
-    const guest::Tick due = vm.timers().earliest();
-    if (queue_.runnable() != 1 || due == guest::never || vm.tsc_base() + due >= others_ || vm.is_ending()) return false;
-    const std::uint64_t halted = cpu::rdtsc();
-    cpu::apic::arm_timer(vm.tsc_base() + due);
-    if (!doorbell_.rung.load(std::memory_order_seq_cst)) cpu::safe_halt();
-    mark_ = cpu::rdtsc();
-    vcpu.account.idle += mark_ - halted;
-    vm.clock().now = mark_ - vm.tsc_base();
-    vm.timers().expire();
-    if (doorbell_.rung.load(std::memory_order_relaxed) || !can_go_on(vcpu)) return false;
-    vcpu.wait = Vcpu::Wait::none;
-    return true;
+    while (queue_.runnable() == 1 && !vm.is_ending() && !doorbell_.rung.load(std::memory_order_relaxed)) {
+        const guest::Tick due = vm.timers().earliest();
+        if (due == guest::never || vm.tsc_base() + due >= others_) return false;
+        const std::uint64_t halted = cpu::rdtsc();
+        cpu::apic::arm_timer(vm.tsc_base() + due);
+        // Interrupts are off: one that comes after the look at the doorbell ends the HLT.
+        if (!doorbell_.rung.load(std::memory_order_seq_cst)) cpu::safe_halt();
+        mark_ = cpu::rdtsc();
+        vcpu.account.idle += mark_ - halted;
+        vm.clock().now = mark_ - vm.tsc_base();
+        vm.timers().expire();
+        if (!can_go_on(vcpu)) continue;
+        vcpu.wait = Vcpu::Wait::none;
+        return true;
+    }
+    return false;
 }
 
 // Enters and dispatches until `limit` on the host's TSC, or until somebody else's business has to be looked at. What is
