@@ -83,6 +83,7 @@ extern "C" [[noreturn]] void boot_main(std::uint32_t boot_info_address) {
     cpu::load_tables();  // a fault is reported from here on
     log("Bulkhead starts");
 
+    monitor::require_vmx();
     read_boot_info(HostPhys{boot_info_address}, boot_info);
     Memory& memory = divide_memory(boot_info);
     mm::AddressSpace& space = build_address_space(memory);

@@ -42,6 +42,8 @@ struct Handover {
     std::size_t cpu_count() const { return apic_ids.size(); }
 };
 
+// On the boot CPU, before all else: looks at the processor, and refuses a machine on which guests cannot run.
+void require_vmx();
 // On the boot CPU, once, while the others wait.
 void start(const Handover& handover);
 // On every CPU, after `start`.

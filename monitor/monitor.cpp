@@ -44,7 +44,7 @@ std::span<std::uint8_t> make_storage() {
     TextBuffer text{storage};
     refusal.print(text);
     log("Bulkhead cannot run guests on this machine: {}", text.view());
-    host_devices().drain();
+    if (the_system.console != nullptr) host_devices().drain();
     cpu::stop_machine();
 }
 
@@ -133,12 +133,15 @@ void print_context(TextSink& out) {
 
 }  // namespace
 
-void start(const Handover& handover) {
-    the_system.handover = &handover;
-    start_console(handover);
+void require_vmx() {
     const auto platform = vmx::probe();
     if (!platform) refuse(platform.error());
     the_system.platform = *platform;
+}
+
+void start(const Handover& handover) {
+    the_system.handover = &handover;
+    start_console(handover);
     the_system.features = vmx::find_state_features([](std::uint32_t leaf, std::uint32_t subleaf) {
         return cpu::cpuid(leaf, subleaf);
     });

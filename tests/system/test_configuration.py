@@ -19,6 +19,8 @@ def impaired():
     files = {"short": (paths.GUESTS / "vmlinuz").read_bytes()[:100_000], "text": b"this is no kernel\n" * 100}
     with boot(config, files=files) as session:
         session.expect("pulse", "pulse 1", BOOT)
+        for _ in range(4):
+            session.expect(HYPERVISOR, "not started", BOOT)
         yield session
 
 

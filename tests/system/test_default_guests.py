@@ -62,7 +62,8 @@ def test_interrupts_arrive(machine, guest):
 def test_the_kernel_complains_of_nothing(machine, guest):
     shell(machine, guest)
     log = machine.text(guest)
-    assert not re.search(r"Call Trace|BUG:|WARNING:|soft lockup|clocksource: .*unstable|nobody cared|Kernel panic", log)
+    # On its processor's vulnerabilities a kernel has a word on the bare machine too.
+    assert not re.search(r"Call Trace|BUG:|(?<!RETBleed: )WARNING:|soft lockup|clocksource: .*unstable|nobody cared|Kernel panic", log)
 
 
 def test_the_heartbeat_goes_on_beside_them(machine):
