@@ -6,6 +6,7 @@
 #include "arch/cpu/clock.hpp"
 #include "arch/cpu/instructions.hpp"
 #include "arch/cpu/panic.hpp"
+#include "monitor/system.hpp"
 
 namespace bulkhead::monitor {
 namespace {
@@ -13,6 +14,8 @@ namespace {
 HostDevices* devices;
 LastWords* last_words;
 constexpr std::uint64_t ticks_per_second = 10;
+// A little slower than 115200 baud, so that the UART's own interrupt comes first.
+constexpr std::uint64_t characters_per_second = 11'000;
 
 // A fault's report goes to the console's partition 0, past its locks.
 void write_last_words(char c) {
@@ -28,7 +31,10 @@ HostDevices& host_devices() { return *devices; }
 void set_host_devices(HostDevices* d) { devices = d; }
 
 HostDevices::HostDevices(Console& console, drivers::Uart& uart)
-    : console_(console), uart_(uart), tick_(cpu::tsc_hz() / ticks_per_second) {
+    : console_(console),
+      uart_(uart),
+      tick_(cpu::tsc_hz() / ticks_per_second),
+      character_(cpu::tsc_hz() / characters_per_second) {
     console_.set_wake(Delegate<void()>::to<&HostDevices::wake_transmitter>(this));
     last_words = &last_words_;
     cpu::set_raw_sink(write_last_words);
@@ -42,24 +48,24 @@ void HostDevices::start() {
 }
 
 void HostDevices::wake_transmitter() {
-    const LockGuard guard{lock_};
-    uart_.enable_transmit_interrupt(true);
+    pending_.store(true, std::memory_order_relaxed);
+    the_system.doorbells[0].ring();
 }
 
 void HostDevices::service() {
     const std::uint64_t now = cpu::rdtsc();
     const bool tick = now >= next_tick_;
-    if (!pending_.exchange(false, std::memory_order_relaxed) && !tick) return;
+    if (!pending_.exchange(false, std::memory_order_relaxed) && now < next_service()) return;
     while (const auto event = next_event()) {
         if (*event == drivers::Uart::Event::receive) receive();
         if (*event == drivers::Uart::Event::transmit) transmit();
     }
+    transmit();
     if (!tick) return;
     next_tick_ = now + tick_;
     console_.tick();
     // An interrupt that got lost delays the console and does not stop it.
     receive();
-    transmit();
 }
 
 std::optional<drivers::Uart::Event> HostDevices::next_event() {
@@ -85,12 +91,16 @@ void HostDevices::receive() {
 void HostDevices::transmit() {
     const LockGuard guard{lock_};
     // Without a UART nobody reads: the guests' output goes nowhere, and they are not held up by it.
-    if (uart_.present() && !uart_.transmitter_ready()) return;
+    if (uart_.present() && !uart_.transmitter_ready()) {
+        if (fifo_empty_at_ != never) fifo_empty_at_ = cpu::rdtsc() + character_;
+        return;
+    }
     std::array<std::uint8_t, 16> bytes;
     const std::size_t room = std::min(uart_.fifo_depth(), bytes.size());
     const std::size_t count = console_.take(std::span{bytes}.first(room));
     uart_.enable_transmit_interrupt(count != 0);
     uart_.transmit({reinterpret_cast<const char*>(bytes.data()), count});
+    fifo_empty_at_ = count == 0 ? never : cpu::rdtsc() + count * character_;
 }
 
 void HostDevices::drain() {

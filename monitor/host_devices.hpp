@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <optional>
@@ -24,7 +25,7 @@ class HostDevices {
     // Receives, transmits and keeps the console's clock.
     void service();
     // On the host's TSC: when `service` wants to be called without an interrupt.
-    std::uint64_t next_service() const { return next_tick_; }
+    std::uint64_t next_service() const { return std::min(next_tick_, fifo_empty_at_); }
     // Waits until everything the console has is on the wire. Interrupts are off; nobody else transmits any more.
     void drain();
 
@@ -42,6 +43,11 @@ class HostDevices {
     std::atomic<bool> pending_{true};
     std::uint64_t next_tick_{};
     std::uint64_t tick_{};
+    const std::uint64_t character_;
+    // While bytes are on their way: when the transmitter has surely run empty. Its interrupt says so earlier, but a
+    // processor may keep it back (one emulator does while a guest runs with interrupts masked).
+    static constexpr std::uint64_t never = ~0ull;
+    std::uint64_t fifo_empty_at_{never};
 };
 
 HostDevices& host_devices();
