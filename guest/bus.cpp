@@ -16,9 +16,14 @@ bool PortBus::claim(std::uint16_t first, std::uint16_t last, PortDevice& device)
     return true;
 }
 
-PortDevice* PortBus::find(std::uint16_t port) const {
+PortDevice* PortBus::find(std::uint16_t port) {
+    const auto has = [&](const Range& range) { return port >= range.first && port <= range.last; };
+    if (has(ranges_[last_])) return ranges_[last_].device;
     for (std::size_t i = 0; i < count_; ++i)
-        if (port >= ranges_[i].first && port <= ranges_[i].last) return ranges_[i].device;
+        if (has(ranges_[i])) {
+            last_ = i;
+            return ranges_[i].device;
+        }
     return nullptr;
 }
 

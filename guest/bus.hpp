@@ -43,10 +43,11 @@ class PortBus {
         std::uint16_t first{}, last{};
         PortDevice* device{};
     };
-    PortDevice* find(std::uint16_t port) const;
+    PortDevice* find(std::uint16_t port);
 
     std::array<Range, 32> ranges_{};
     std::size_t count_{};
+    std::size_t last_{};  // the range that was found last: mostly the next one
 };
 
 // The memory-mapped devices of one guest. What is neither memory nor a device reads as all ones.

@@ -29,6 +29,22 @@ unsigned take_slot(Windows& windows, unsigned count) {
     return slot;
 }
 
+std::byte* show(HostPhys page, PageSize size, unsigned slot) {
+    namespace layout = cpu::layout;
+    const HostVirt base = size == PageSize::size_4k ? layout::small_windows_base : layout::large_windows_base;
+    std::atomic_ref(windows_of(size).entries[slot])
+        .store(HostFormat::leaf(page.align_down(bytes_in(size)), host::private_data, size), std::memory_order_release);
+    asm volatile("" ::: "memory");  // what is read through the window is read after
+    return reinterpret_cast<std::byte*>((base + slot * bytes_in(size)).value);
+}
+
+void close_slot(PageSize size, unsigned slot, const std::byte* data) {
+    Windows& windows = windows_of(size);
+    std::atomic_ref(windows.entries[slot]).store(0, std::memory_order_release);
+    cpu::invlpg(data);
+    windows.used &= ~(1u << slot);
+}
+
 }  // namespace
 
 void use_window_tables(WindowTables tables) {
@@ -37,24 +53,23 @@ void use_window_tables(WindowTables tables) {
 }
 
 Window::Window(HostPhys page, PageSize size) : size_(size) {
-    namespace layout = cpu::layout;
-    const bool is_small = size == PageSize::size_4k;
-    Windows& windows = windows_of(size);
-    slot_ = take_slot(windows, is_small ? small_windows : large_windows);
-    const HostVirt address =
-        (is_small ? layout::small_windows_base : layout::large_windows_base) + slot_ * bytes_in(size);
-    data_ = reinterpret_cast<std::byte*>(address.value);
+    slot_ = take_slot(windows_of(size), size == PageSize::size_4k ? small_windows : large_windows);
     // The entry was not present, and such a translation is not cached (SDM volume 3, 4.10.2.3).
-    std::atomic_ref(windows.entries[slot_])
-        .store(HostFormat::leaf(page.align_down(bytes_in(size)), host::private_data, size), std::memory_order_release);
-    asm volatile("" ::: "memory");  // what is read through the window is read after
+    data_ = show(page, size, slot_);
 }
 
-Window::~Window() {
-    Windows& windows = windows_of(size_);
-    std::atomic_ref(windows.entries[slot_]).store(0, std::memory_order_release);
-    cpu::invlpg(data_);
-    windows.used &= ~(1u << slot_);
+Window::~Window() { close_slot(size_, slot_, data_); }
+
+void BlockWindow::open(HostPhys block) {
+    close();
+    slot_ = take_slot(large, large_windows);
+    data_ = show(block, PageSize::size_2m, slot_);
+}
+
+void BlockWindow::close() {
+    if (data_ == nullptr) return;
+    close_slot(PageSize::size_2m, slot_, data_);
+    data_ = nullptr;
 }
 
 }  // namespace bulkhead::mm

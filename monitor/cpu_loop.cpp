@@ -91,6 +91,7 @@ void CpuLoop::block(Vcpu& vcpu) {
 void CpuLoop::load(Vcpu& vcpu) {
     if (loaded_ == &vcpu) return;
     unload();
+    GuestMemory::close_windows();
     vcpu.vmcs.load();
     vcpu.processor.load(the_system.features);
     loaded_ = &vcpu;

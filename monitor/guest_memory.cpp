@@ -2,26 +2,73 @@
 #include "monitor/guest_memory.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
+#include "arch/cpu/percpu.hpp"
+#include "lib/log.hpp"
 #include "mm/window.hpp"
 
 namespace bulkhead::monitor {
+namespace {
 
-// Calls visit(pointer, offset, size) for the pieces of the range, none of which crosses a page of the EPT. False when a
-// part of it is not RAM.
+struct Reached {
+    const GuestMemory* memory{};
+    GuestPhys block{};
+    mm::BlockWindow window{};
+};
+// By the block's number. A walk of a guest's page tables and its operands lie in few blocks.
+BULKHEAD_PER_CPU constinit std::array<Reached, 8> reached{};
+
+Reached& place_of(GuestPhys block) { return reached[block.value / large_page_size % reached.size()]; }
+
+// An instruction's operand or a page-table entry: shorter than a call, and so is what the compiler makes of it.
+template <class To, class From>
+void copy(To* to, From* from, std::uint64_t size) {
+    if (size == 8)
+        std::memcpy(to, from, 8);
+    else if (size == 4)
+        std::memcpy(to, from, 4);
+    else
+        std::memcpy(to, from, size);
+}
+
+}  // namespace
+
+std::byte* GuestMemory::reach(GuestPhys at) {
+    const GuestPhys block = at.align_down(large_page_size);
+    const Reached& place = place_of(block);
+    std::byte* const data = place.memory == this && place.block == block ? place.window.data() : open(block);
+    return data == nullptr ? nullptr : data + at.offset_in(large_page_size);
+}
+
+std::byte* GuestMemory::open(GuestPhys block) {
+    const auto translation = ept_.lookup(block);
+    if (!translation) return nullptr;
+    if (translation->size == mm::PageSize::size_4k) panic("guest RAM at {} is not mapped in blocks", block);
+    Reached& place = place_of(block);
+    place.window.open(translation->output);
+    place.memory = this;
+    place.block = block;
+    return place.window.data();
+}
+
+void GuestMemory::close_windows() {
+    for (Reached& place : reached) {
+        place.window.close();
+        place.memory = nullptr;
+    }
+}
+
+// Calls visit(pointer, offset, size) for the pieces of the range, each in one block. False when a part of it is not RAM.
 template <class Visit>
 bool GuestMemory::for_each_piece(GuestPhys start, std::uint64_t size, Visit visit) {
     for (std::uint64_t done = 0; done < size;) {
         const GuestPhys at = start + done;
-        const auto translation = ept_.lookup(at);
-        if (!translation) return false;
-        // A window shows no more than a large page.
-        const bool large = translation->size != mm::PageSize::size_4k;
-        const std::uint64_t span = large ? large_page_size : page_size;
-        const std::uint64_t count = std::min(span - at.offset_in(span), size - done);
-        const mm::Window window{translation->output, large ? mm::PageSize::size_2m : mm::PageSize::size_4k};
-        visit(window.data() + at.offset_in(span), done, count);
+        std::byte* const piece = reach(at);
+        if (piece == nullptr) return false;
+        const std::uint64_t count = std::min(large_page_size - at.offset_in(large_page_size), size - done);
+        visit(piece, done, count);
         done += count;
     }
     return true;
@@ -29,13 +76,13 @@ bool GuestMemory::for_each_piece(GuestPhys start, std::uint64_t size, Visit visi
 
 bool GuestMemory::read(GuestPhys from, std::span<std::byte> to) {
     return for_each_piece(from, to.size(), [&](const std::byte* piece, std::uint64_t offset, std::uint64_t size) {
-        std::memcpy(to.data() + offset, piece, size);
+        copy(to.data() + offset, piece, size);
     });
 }
 
 bool GuestMemory::write(GuestPhys to, std::span<const std::byte> from) {
     return for_each_piece(to, from.size(), [&](std::byte* piece, std::uint64_t offset, std::uint64_t size) {
-        std::memcpy(piece, from.data() + offset, size);
+        copy(piece, from.data() + offset, size);
     });
 }
 

@@ -6,7 +6,7 @@
 
 namespace bulkhead::monitor {
 
-// A guest's RAM through its EPT: each access maps what it needs in a window of this CPU and lets it go again.
+// A guest's RAM through its EPT. The blocks that were reached last stay mapped, on this CPU alone, until `close_windows`.
 class GuestMemory final : public guest::Memory {
   public:
     explicit GuestMemory(vmx::Ept& ept) : ept_(ept) {}
@@ -15,7 +15,14 @@ class GuestMemory final : public guest::Memory {
     bool write(GuestPhys to, std::span<const std::byte> from) override;
     bool fill(GuestPhys to, std::uint64_t size, std::byte value) override;
 
+    // Unmaps all that this CPU has mapped of any guest's RAM: before it runs another guest, and before memory that was
+    // reached here changes hands.
+    static void close_windows();
+
   private:
+    // The byte at `at`, mapped together with the rest of its 2-MiB block; null where there is no RAM.
+    std::byte* reach(GuestPhys at);
+    std::byte* open(GuestPhys block);
     template <class Visit>
     bool for_each_piece(GuestPhys start, std::uint64_t size, Visit visit);
 

@@ -80,6 +80,7 @@ void Vm::release() {
     vcpu_.reset();
     machine_.reset();
     cpuid_.reset();
+    GuestMemory::close_windows();
     memory_.reset();
     ept_.reset();
     the_system.pool().release_all(owner_);

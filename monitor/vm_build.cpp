@@ -96,6 +96,7 @@ Vm::Step Vm::begin_building() {
 
 void Vm::build_step(CpuLoop& cpu) {
     const Step step = built_ < config_.memory ? add_block() : finish_building(cpu);
+    GuestMemory::close_windows();
     if (!step) fail(step.error());
 }
 

@@ -35,7 +35,7 @@ const isa::SegmentRegister& OperandMemory::segment(Segment s) {
 }
 
 bool OperandMemory::canonical(std::uint64_t linear) const {
-    const unsigned unused = 64 - (cpu_.cr4() & isa::cr4::LA57 ? 57 : 48);
+    const unsigned unused = 64 - linear_bits_;
     return static_cast<std::uint64_t>(static_cast<std::int64_t>(linear << unused) >> unused) == linear;
 }
 
@@ -80,16 +80,16 @@ std::expected<GuestVirt, isa::Fault> OperandMemory::linear(Segment name, std::ui
 std::expected<GuestPhys, isa::Fault> OperandMemory::physical(GuestVirt address, Access::Kind kind) {
     const GuestVirt page = address.align_down(page_size);
     for (const Translation& t : translations_)
-        if (t.valid && t.kind == kind && t.page == page) return t.frame + address.offset_in(page_size);
-    const auto translated = translate_.translate(address, {kind, user()});
+        if (t.page == page && t.kind == kind) return t.frame + address.offset_in(page_size);
+    const auto translated = translate_.translate(address, {kind, user_});
     if (!translated) return translated;
-    translations_[next_translation_++ % translations_.size()] = {true, kind, page, translated->align_down(page_size)};
+    translations_[next_translation_++ % translations_.size()] = {page, translated->align_down(page_size), kind};
     return translated;
 }
 
 // SDM volume 3, 6.15, interrupt 17.
 bool OperandMemory::misaligned(GuestVirt address, unsigned size) const {
-    return !address.is_aligned(size) && user() && (cpu_.cr0() & isa::cr0::AM) && (cpu_.rflags() & isa::rflags::AC);
+    return !address.is_aligned(size) && user_ && (cpu_.cr0() & isa::cr0::AM) && (cpu_.rflags() & isa::rflags::AC);
 }
 
 Expected<Location> OperandMemory::locate(Segment name, std::uint64_t offset, unsigned size, Access::Kind kind,

@@ -30,7 +30,8 @@ enum class Alignment : std::uint8_t {
 class OperandMemory {
   public:
     OperandMemory(const CpuState& cpu, Bus& bus, Translate& translate, CodeSize code)
-        : cpu_(cpu), bus_(bus), translate_(translate), code_(code) {}
+        : cpu_(cpu), bus_(bus), translate_(translate), code_(code), user_(cpu.cpl() == 3),
+          linear_bits_(code == CodeSize::bits64 && cpu.cr4() & isa::cr4::LA57 ? 57 : 48) {}
 
     // `offset` is within the segment, already truncated to the address size. 1 <= size <= 16.
     Expected<Location> locate(isa::Segment segment, std::uint64_t offset, unsigned size, Access::Kind kind,
@@ -55,19 +56,19 @@ class OperandMemory {
     std::expected<GuestPhys, isa::Fault> physical(GuestVirt address, Access::Kind kind);
     isa::Fault segment_fault(isa::Segment segment) const;
     bool misaligned(GuestVirt address, unsigned size) const;
-    bool user() const { return cpu_.cpl() == 3; }
 
     struct Translation {
-        bool valid{};
-        Access::Kind kind{};
-        GuestVirt page{};
+        GuestVirt page{~0ull};  // none yet: no page's address
         GuestPhys frame{};
+        Access::Kind kind{};
     };
 
     const CpuState& cpu_;
     Bus& bus_;
     Translate& translate_;
-    CodeSize code_;
+    const CodeSize code_;
+    const bool user_;
+    const unsigned linear_bits_;
     std::array<std::optional<isa::SegmentRegister>, 8> segments_{};
     std::array<Translation, 4> translations_{};
     unsigned next_translation_{};

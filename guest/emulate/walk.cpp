@@ -17,127 +17,124 @@ constexpr std::uint64_t bits(unsigned high, unsigned low) { return (~0ull >> (63
 
 }  // namespace
 
-Walk::Mode Walk::mode() const {
-    if (!(cpu_.cr0() & cr0::PG)) return {};
-    if (!(cpu_.cr4() & cr4::PAE)) return {2, 4, 10, false};
-    if (!(cpu_.efer() & efer::LMA)) return {3, 8, 9, true};
-    return {cpu_.cr4() & cr4::LA57 ? 5u : 4u, 8, 9, false};
+Walk::Walk(const CpuState& cpu, Memory& memory, PagingFeatures features, const std::array<std::uint64_t, 4>* pdptes)
+    : cpu_(cpu), memory_(memory), features_(features), pdptes_(pdptes), cr0_(cpu.cr0()) {
+    if (!(cr0_ & cr0::PG)) return;
+    cr4_ = cpu.cr4();
+    efer_ = cpu.efer();
+    if (!(cr4_ & cr4::PAE)) {
+        mode_ = Mode::bits32;
+        levels_ = 2;
+        index_bits_ = 10;
+        entry_size_ = 4;
+        frame_mask_ = bits(31, 12);
+        return;
+    }
+    frame_mask_ = pte::address_mask;
+    reserved_ = pte::address_mask & ~((1ull << features_.physical_bits) - 1);
+    if (!(efer_ & efer::NXE)) reserved_ |= pte::XD;
+    mode_ = !(efer_ & efer::LMA) ? Mode::pae : cr4_ & cr4::LA57 ? Mode::level5 : Mode::level4;
+    levels_ = mode_ == Mode::pae ? 3 : mode_ == Mode::level4 ? 4 : 5;
+    if (mode_ == Mode::pae) reserved_ |= bits(62, 52);
 }
 
 std::expected<GuestPhys, Fault> Walk::translate(GuestVirt address, Access access) {
-    const Mode m = mode();
-    if (m.levels == 0) return GuestPhys{address.value & 0xffffffff};
+    if (mode_ == Mode::none) return GuestPhys{address.value & 0xffffffff};
     for (unsigned attempt = 0;; ++attempt) {
-        const auto path = walk(address, access, m);
+        const auto path = walk(address, access);
         if (!path) return std::unexpected(path.error());
-        if (attempt == mark_attempts || mark(*path, access, m) == Marked::yes) return output(*path, address, m);
+        if (attempt == mark_attempts || mark(*path, access) == Marked::yes) return output(*path, address);
     }
 }
 
-std::expected<Walk::Path, Fault> Walk::walk(GuestVirt address, Access access, const Mode& m) const {
+std::expected<Walk::Path, Fault> Walk::walk(GuestVirt address, Access access) const {
     Path path;
     // CR3 holds 32-byte alignment under PAE, else a page frame; bit 63 and the PCID are not part of it.
-    const std::uint64_t root_mask = m.pae_root ? bits(31, 5) : m.entry_size == 4 ? bits(31, 12) : pte::address_mask;
-    GuestPhys table{cpu_.cr3() & root_mask};
-    for (unsigned level = m.levels; level != 0; --level) {
-        const unsigned shift = 12 + (level - 1) * m.index_bits;
-        const std::uint64_t index_mask = m.pae_root && level == m.levels ? 3 : (1u << m.index_bits) - 1;
+    GuestPhys table{cpu_.cr3() & (mode_ == Mode::pae ? bits(31, 5) : frame_mask_)};
+    const std::uint64_t index_mask = (1u << index_bits_) - 1;
+    for (unsigned level = levels_;; --level) {
+        const unsigned shift = 12 + (level - 1) * index_bits_;
         const std::uint64_t index = (address.value >> shift) & index_mask;
-        const bool in_register = pdptes_ && m.pae_root && level == m.levels;
-        const GuestPhys at = table + index * m.entry_size;
-        const Entry entry{at, in_register ? (*pdptes_)[index] : load(at, m.entry_size)};
-        if (!(entry.value & pte::P)) return std::unexpected(page_fault(address, access, 0));
-        if (reserved(entry.value, m, level))
+        const GuestPhys at = table + index * entry_size_;
+        const std::uint64_t entry = pdptes_ && is_pdpte(level) ? (*pdptes_)[index & 3] : load(at);
+        if (!(entry & pte::P)) return std::unexpected(page_fault(address, access, 0));
+        if (reserved(entry, level))
             return std::unexpected(page_fault(address, access, page_fault::present | page_fault::reserved_bit));
-        if (append(path, entry, m, level)) break;
-        table = GuestPhys{entry.value & (m.entry_size == 4 ? bits(31, 12) : pte::address_mask)};
+        path.entries[path.count++] = {at, entry};
+        if (!is_pdpte(level)) {
+            path.every &= entry;
+            path.any |= entry;
+        }
+        if (level == 1 || large(entry, level)) {
+            path.page_shift = shift;
+            break;
+        }
+        table = GuestPhys{entry & frame_mask_};
     }
     if (!allowed(path, access)) return std::unexpected(page_fault(address, access, page_fault::present));
     return path;
 }
 
-// True when `entry` maps a page.
-bool Walk::append(Path& path, const Entry& entry, const Mode& m, unsigned level) const {
-    path.entries[path.count++] = entry;
-    path.page_shift = 12 + (level - 1) * m.index_bits;
-    const bool has_rights = !(m.pae_root && level == m.levels);
-    if (has_rights) {
-        path.writable &= (entry.value & pte::RW) != 0;
-        path.user &= (entry.value & pte::US) != 0;
-        if (m.entry_size == 8 && (cpu_.efer() & efer::NXE)) path.executable &= (entry.value & pte::XD) == 0;
-    }
-    return level == 1 || large(entry.value, m, level);
+std::uint64_t Walk::load(GuestPhys at) const {
+    std::uint64_t value = ~0ull;
+    if (entry_size_ == 8) return memory_.load(at, value) ? value : ~0ull;
+    std::uint32_t narrow = 0;
+    return memory_.load(at, narrow) ? narrow : 0xffffffff;
 }
 
-std::uint64_t Walk::load(GuestPhys at, unsigned size) const {
-    if (size == 4) {
-        std::uint32_t value = 0;
-        return memory_.load(at, value) ? value : 0xffffffff;
-    }
-    std::uint64_t value = 0;
-    return memory_.load(at, value) ? value : ~0ull;
-}
-
-bool Walk::large(std::uint64_t entry, const Mode& m, unsigned level) const {
+bool Walk::large(std::uint64_t entry, unsigned level) const {
     if (!(entry & pte::PS)) return false;
-    if (m.entry_size == 4) return level == 2 && (cpu_.cr4() & cr4::PSE);
-    return level == 2 || (level == 3 && !m.pae_root);
+    if (mode_ == Mode::bits32) return level == 2 && (cr4_ & cr4::PSE);
+    return level == 2 || (level == 3 && mode_ != Mode::pae);
 }
 
 // SDM volume 3, tables 4-4, 4-8 to 4-11 and 4-14 to 4-20.
-bool Walk::reserved(std::uint64_t entry, const Mode& m, unsigned level) const {
-    if (m.entry_size == 4) {
-        if (!large(entry, m, level)) return false;
+bool Walk::reserved(std::uint64_t entry, unsigned level) const {
+    if (entry & reserved_) return true;
+    if (is_pdpte(level)) return entry & (pte::XD | bits(8, 5) | bits(2, 1));
+    if (!(entry & pte::PS) || level == 1) return false;
+    if (mode_ == Mode::bits32) {
         // PSE-36: bits 20:13 are address bits 39:32, as far as MAXPHYADDR reaches.
         const unsigned reach = features_.physical_bits < 40 ? features_.physical_bits : 40;
-        return entry & bits(21, reach - 19);
+        return large(entry, level) && (entry & bits(21, reach - 19));
     }
-    std::uint64_t mask = above_physical();
-    if (m.pae_root) {
-        if (level == m.levels) return entry & (mask | bits(63, 52) | bits(8, 5) | bits(2, 1));
-        mask |= bits(62, 52);
-    }
-    if (!(cpu_.efer() & efer::NXE)) mask |= pte::XD;
-    if (level >= 4 || (level == 3 && !features_.gigabyte_pages)) mask |= pte::PS;
-    if (large(entry, m, level)) mask |= bits(12 + (level - 1) * m.index_bits - 1, 13);
-    return entry & mask;
+    if (level >= 4 || (level == 3 && !features_.gigabyte_pages)) return true;
+    return entry & bits(12 + (level - 1) * index_bits_ - 1, 13);
 }
 
-// SDM volume 3, 4.6.1.
+// SDM volume 3, 4.6.1. XD is reserved, and so not set here, where it has no meaning.
 bool Walk::allowed(const Path& path, Access access) const {
-    if (!access.user) return allowed_supervisor(path, access);
-    if (!path.user) return false;
-    if (access.kind == Access::Kind::write) return path.writable;
-    return access.kind == Access::Kind::read || path.executable;
-}
-
-bool Walk::allowed_supervisor(const Path& path, Access access) const {
-    const std::uint64_t cr4_value = cpu_.cr4();
-    if (access.kind == Access::Kind::execute) return path.executable && !(path.user && (cr4_value & cr4::SMEP));
-    if (path.user && (cr4_value & cr4::SMAP) && !(cpu_.rflags() & rflags::AC)) return false;
-    return access.kind == Access::Kind::read || path.writable || !(cpu_.cr0() & cr0::WP);
+    const bool user_page = path.every & pte::US;
+    if (access.user && !user_page) return false;
+    switch (access.kind) {
+        case Access::Kind::execute:
+            return !(path.any & pte::XD) && (access.user || !user_page || !(cr4_ & cr4::SMEP));
+        case Access::Kind::write:
+            if (!(path.every & pte::RW) && (access.user || (cr0_ & cr0::WP))) return false;
+            break;
+        case Access::Kind::read: break;
+    }
+    return access.user || !user_page || !(cr4_ & cr4::SMAP) || (cpu_.rflags() & rflags::AC);
 }
 
 // Sets the accessed flags, and for a write the dirty flag (SDM volume 3, 4.8). A PDPTE under PAE paging has none.
-Walk::Marked Walk::mark(const Path& path, Access access, const Mode& m) {
-    for (unsigned i = m.pae_root ? 1 : 0; i < path.count; ++i) {
-        const bool leaf = i + 1 == path.count;
-        const std::uint64_t flags = pte::A | (leaf && access.kind == Access::Kind::write ? pte::D : 0);
+Walk::Marked Walk::mark(const Path& path, Access access) {
+    const std::uint64_t leaf_flags = access.kind == Access::Kind::write ? pte::A | pte::D : pte::A;
+    if ((path.every & pte::A) && (path.entries[path.count - 1].value & leaf_flags) == leaf_flags) return Marked::yes;
+    for (unsigned i = mode_ == Mode::pae ? 1 : 0; i < path.count; ++i) {
+        const std::uint64_t flags = i + 1 == path.count ? leaf_flags : pte::A;
         const Entry& e = path.entries[i];
         if ((e.value & flags) == flags) continue;
-        if (!memory_.compare_exchange(e.at, e.value, e.value | flags, m.entry_size)) return Marked::changed;
+        if (!memory_.compare_exchange(e.at, e.value, e.value | flags, entry_size_)) return Marked::changed;
     }
     return Marked::yes;
 }
 
-GuestPhys Walk::output(const Path& path, GuestVirt address, const Mode& m) const {
+GuestPhys Walk::output(const Path& path, GuestVirt address) const {
     const std::uint64_t leaf = path.entries[path.count - 1].value;
     const std::uint64_t within = (1ull << path.page_shift) - 1;
-    std::uint64_t frame = leaf & pte::address_mask;
-    if (m.entry_size == 4) {
-        frame = leaf & bits(31, 12);
-        if (path.page_shift == 22) frame = (leaf & bits(31, 22)) | (leaf & bits(20, 13)) << 19;
-    }
+    std::uint64_t frame = leaf & frame_mask_;
+    if (mode_ == Mode::bits32 && path.page_shift == 22) frame = (leaf & bits(31, 22)) | (leaf & bits(20, 13)) << 19;
     return GuestPhys{(frame & ~within) | (address.value & within)};
 }
 
@@ -145,8 +142,8 @@ GuestPhys Walk::output(const Path& path, GuestVirt address, const Mode& m) const
 Fault Walk::page_fault(GuestVirt address, Access access, std::uint32_t code) const {
     if (access.kind == Access::Kind::write) code |= page_fault::write;
     if (access.user) code |= page_fault::user;
-    const bool xd = (cpu_.cr4() & cr4::PAE) && (cpu_.efer() & efer::NXE);
-    if (access.kind == Access::Kind::execute && (xd || (cpu_.cr4() & cr4::SMEP))) code |= page_fault::instruction;
+    const bool xd = (cr4_ & cr4::PAE) && (efer_ & efer::NXE);
+    if (access.kind == Access::Kind::execute && (xd || (cr4_ & cr4::SMEP))) code |= page_fault::instruction;
     return {Exception::PF, code, address.value};
 }
 
