@@ -78,12 +78,13 @@ $(GUEST_FILES)/initramfs.cpio: scripts/make-initramfs $(INITRAMFS) $(GUEST_FILES
 # it has the one header with VMX instructions. They go through an archive, so that only what a test uses is linked.
 # The tests themselves are not optimized: that would take most of the time of a build.
 HOST := -Itests/fake $(COMMON) -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
-HOST_SOURCES := $(filter guest/%.cpp mm/%.cpp drivers/%.cpp vmx/%.cpp lib/%.cpp monitor/console%.cpp monitor/sched.cpp \
-	boot/boot_info.cpp boot/trampoline.cpp arch/cpu/symbols.cpp,$(KERNEL_SOURCES))
-# Without what the C and C++ libraries have, and what only a machine can do.
-HOST_SOURCES := $(filter-out lib/memory.cpp lib/runtime.cpp drivers/power.cpp,$(HOST_SOURCES))
+HOST_SOURCES := $(filter guest/%.cpp mm/%.cpp drivers/%.cpp vmx/%.cpp lib/%.cpp monitor/%.cpp \
+	boot/boot_info.cpp boot/trampoline.cpp arch/cpu/clock.cpp arch/cpu/symbols.cpp,$(KERNEL_SOURCES))
+# Without what the C and C++ libraries have, and what only a machine can do: tests/fake has some of that.
+HOST_SOURCES := $(filter-out lib/memory.cpp lib/runtime.cpp drivers/power.cpp mm/window.cpp vmx/host_state.cpp \
+	monitor/monitor.cpp,$(HOST_SOURCES))
 HOST_OBJECTS := $(HOST_SOURCES:%=$(BUILD)/unit/%.o) $(BUILD)/unit/guest/dsdt.S.o
-UNIT_SOURCES := $(wildcard tests/unit/*.cpp tests/fake/*.cpp tests/fake/*/*.cpp)
+UNIT_SOURCES := $(wildcard tests/unit/*.cpp $(addprefix tests/fake/,*.cpp */*.cpp */*/*.cpp))
 UNIT_OBJECTS := $(UNIT_SOURCES:%=$(BUILD)/unit/%.o)
 
 $(BUILD)/unit/%.cpp.o: %.cpp Makefile scripts/targets.mk

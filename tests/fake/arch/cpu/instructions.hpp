@@ -8,7 +8,9 @@
 #include <expected>
 #include <functional>
 #include <map>
+#include <optional>
 #include <stdexcept>
+#include <vector>
 
 #include "arch/isa/cpuid.hpp"
 #include "arch/isa/exception.hpp"
@@ -27,6 +29,19 @@ struct FakeCpu {
     std::function<isa::CpuidResult(std::uint32_t, std::uint32_t)> cpuid;
     std::function<std::uint32_t(std::uint16_t port, unsigned size)> in;
     std::function<void(std::uint16_t port, unsigned size, std::uint32_t value)> out;
+    // HLT with interrupts on: what happens until one comes. Without it nothing ever does.
+    std::function<void()> halt;
+    unsigned nmis_unblocked{};
+
+    // Its local APIC, and who is told of an NMI (tests/fake/arch/cpu/processor.cpp).
+    struct Ipi {
+        std::uint32_t destination;
+        std::uint8_t vector;
+        bool operator==(const Ipi&) const = default;
+    };
+    std::vector<Ipi> ipis;
+    std::optional<std::uint64_t> timer;
+    unsigned eois{}, nmis_dispatched{};
 
     // The extended state, where the standard format of XSAVE has it (SDM volume 1, 13.4).
     struct Component {
@@ -150,5 +165,11 @@ struct [[gnu::packed]] DescriptorTablePointer {
 };
 
 inline void pause() {}
+inline void unblock_nmis() { ++test::cpu_state().nmis_unblocked; }
+inline void safe_halt() {
+    if (!test::cpu_state().halt) throw std::logic_error("halted for ever");
+    test::cpu_state().halt();
+}
+inline void hlt() { safe_halt(); }
 
 }  // namespace bulkhead::cpu
