@@ -4,11 +4,9 @@
 #include "monitor/handlers.hpp"
 #include "monitor/vcpu_state.hpp"
 #include "monitor/vm.hpp"
-#include "vmx/fields.hpp"
 
 namespace bulkhead::monitor::handler {
 
-namespace field = vmx::field;
 using isa::Gpr;
 
 namespace {
@@ -52,11 +50,8 @@ Next cpuid(ExitContext& c) {
 
 Next hlt(ExitContext& c) {
     c.vcpu.skip_instruction(c.exit.length);
-    const bool interrupts = (vmx::read<field::GUEST_RFLAGS>() & isa::rflags::IF) != 0;
-    c.vcpu.wait = interrupts ? Vcpu::Wait::interrupt : Vcpu::Wait::nmi;
-    if (!c.vcpu.has_wake_event()) return Next::pick;
-    c.vcpu.wait = Vcpu::Wait::none;
-    return Next::resume;
+    c.vcpu.halt();
+    return c.vcpu.wait == Vcpu::Wait::none ? Next::resume : Next::pick;
 }
 
 Next skip(ExitContext& c) { return done(c); }

@@ -134,10 +134,26 @@ void Vcpu::set_windows(bool interrupt, bool nmi) {
     vmx::write<field::PRIMARY_PROCESSOR_BASED_CONTROLS>(controls);
 }
 
+// What a halted processor blocks stays blocked: in the handler of an NMI, the next one does not end the HLT.
+void Vcpu::halt() {
+    const bool interrupts = (vmx::read<field::GUEST_RFLAGS>() & isa::rflags::IF) != 0;
+    nmis_blocked_ = !vmx::nmi_window_open(vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>());
+    wait = interrupts ? Wait::interrupt : Wait::nmi;
+    if (has_wake_event()) wait = Wait::none;
+}
+
+// Of any vCPU of this CPU: its VMCS need not be the current one.
 bool Vcpu::has_wake_event() const {
-    if (nmi_pending_ || event_ || interrupted_) return true;
+    if (event_ || interrupted_) return true;
+    if (nmi_pending_ && (wait == Wait::serial_line || !nmis_blocked_)) return true;
     if (wait == Wait::nmi) return false;
     return lapic.interrupt_deliverable();
+}
+
+// CS.L means nothing outside IA-32e mode (SDM volume 3, 3.4.5).
+bool Vcpu::runs_64_bit_code() {
+    return (vmx::read<field::GUEST_CS_ACCESS_RIGHTS>() & isa::access_rights::L) != 0 &&
+        (vmx::read<field::GUEST_IA32_EFER>() & isa::efer::LMA) != 0;
 }
 
 void Vcpu::end_shadow(std::uint32_t blocking) {
@@ -146,7 +162,12 @@ void Vcpu::end_shadow(std::uint32_t blocking) {
     attention_ = true;
 }
 
-// DR7.GD, the enabled breakpoints and LBRs play no part in a single step (SDM volume 3, 17.3.1.4): only BS is pending.
-void Vcpu::step() { vmx::write<field::GUEST_PENDING_DEBUG_EXCEPTIONS>(std::uint64_t{isa::dr6::BS}); }
+// DR7.GD, the enabled breakpoints and LBRs play no part in a single step (SDM volume 3, 17.3.1.4): BS joins what a MOV
+// SS right before has left pending. With BTF only branches trap (17.4.3), and none is emulated.
+void Vcpu::step() {
+    if ((vmx::read<field::GUEST_IA32_DEBUGCTL>() & isa::debugctl::BTF) != 0) return;
+    vmx::write<field::GUEST_PENDING_DEBUG_EXCEPTIONS>(vmx::read<field::GUEST_PENDING_DEBUG_EXCEPTIONS>() |
+                                                      isa::dr6::BS);
+}
 
 }  // namespace bulkhead::monitor

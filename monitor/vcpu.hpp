@@ -54,7 +54,9 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     bool needs_attention() const { return attention_; }
     void ask_attention() { attention_ = true; }
     void interrupt_window_opened() { attention_ = true; }
-    // Whether a halted vCPU has a reason to go on.
+    // HLT: waits, unless there is a reason to go on already.
+    void halt();
+    // Whether a vCPU that waits has a reason to go on.
     bool has_wake_event() const;
 
     // Past the instruction that exited: RIP, and what its completion does (SDM volume 3, 6.8.3 and 17.3.1.4).
@@ -86,12 +88,14 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     std::uint64_t overhead_before{};  // the CPU's, when it blocked: see CpuLoop
 
   private:
+    static bool runs_64_bit_code();
     void end_shadow(std::uint32_t blocking);
-    void step();
+    static void step();
     void set_windows(bool interrupt, bool nmi);
 
     bool attention_{};
     bool nmi_pending_{};
+    bool nmis_blocked_{};  // while it is halted
     bool window_requested_{};
     std::optional<vmx::Event> event_;
     std::optional<vmx::Event> interrupted_;
@@ -102,7 +106,7 @@ inline void Vcpu::skip_instruction(std::uint32_t length) {
     std::uint64_t next = rip + length;
     // Outside 64-bit code RIP has 32 bits; the sum can leave them only if it was near their end.
     if (((rip ^ next) >> 32) != 0) [[unlikely]]
-        if ((vmx::read<vmx::field::GUEST_CS_ACCESS_RIGHTS>() & isa::access_rights::L) == 0) next &= 0xffff'ffff;
+        if (!runs_64_bit_code()) next &= 0xffff'ffff;
     vmx::write<vmx::field::GUEST_RIP>(next);
     complete_instruction();
 }

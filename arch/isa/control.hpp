@@ -76,6 +76,10 @@ inline constexpr std::uint64_t reset = 0x400;
 inline constexpr std::uint64_t GD = 1u << 13;
 }  // namespace dr7
 
+namespace debugctl {
+inline constexpr std::uint64_t BTF = 1u << 1;
+}  // namespace debugctl
+
 namespace xcr0 {
 inline constexpr std::uint64_t X87 = 1u << 0;
 inline constexpr std::uint64_t SSE = 1u << 1;
