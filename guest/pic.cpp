@@ -205,7 +205,15 @@ bool PicPair::masked(unsigned irq) const {
     return (slave_.imr() >> (irq - 8) & 1) != 0 || (master_.imr() >> cascade_input & 1) != 0;
 }
 
-// INT of both goes low in the cycle and rises again for the next request, so that who senses edges sees one.
+// INT goes low in an acknowledge cycle and rises again for the next request, so that who senses edges sees one.
+void PicPair::end_cycle(const Pic& pic) {
+    if (&pic == &slave_)
+        master_.set_input(cascade_input, false);
+    else
+        intr_.set(false);
+    update();
+}
+
 std::uint8_t PicPair::acknowledge() {
     const auto input = master_.acknowledge();
     std::uint8_t vector = master_.vector(input.value_or(spurious_input));
@@ -213,30 +221,38 @@ std::uint8_t PicPair::acknowledge() {
         vector = slave_.vector(slave_.acknowledge().value_or(spurious_input));
         master_.set_input(cascade_input, false);
     }
-    intr_.set(false);
-    update();
+    end_cycle(master_);
     return vector;
 }
 
-std::uint8_t PicPair::read(std::uint16_t port) {
-    switch (port) {
-        case ELCR_MASTER: return master_.elcr();
-        case ELCR_SLAVE: return slave_.elcr();
-        default: {
-            const std::uint8_t value = ((port & ~1u) == MASTER ? master_ : slave_).read(port & 1u);
-            update();  // a poll is an acknowledge
-            return value;
-        }
+// Of the four ports; null where the bytes of a wide access lie behind them.
+Pic* PicPair::chip(std::uint16_t port) {
+    switch (port & ~1u) {
+        case MASTER: return &master_;
+        case SLAVE: return &slave_;
+        default: return nullptr;
     }
+}
+
+std::uint8_t PicPair::read(std::uint16_t port) {
+    if (port == ELCR_MASTER) return master_.elcr();
+    if (port == ELCR_SLAVE) return slave_.elcr();
+    Pic* const pic = chip(port);
+    if (pic == nullptr) return 0xff;
+    const bool poll = pic->is_polled();
+    const std::uint8_t value = pic->read(port & 1u);
+    if (poll) end_cycle(*pic);
+    return value;
 }
 
 void PicPair::write(std::uint16_t port, std::uint8_t value) {
     const unsigned before = masks();
-    switch (port) {
-        case ELCR_MASTER: master_.write_elcr(value); break;
-        case ELCR_SLAVE: slave_.write_elcr(value); break;
-        default: ((port & ~1u) == MASTER ? master_ : slave_).write(port & 1u, value);
-    }
+    if (port == ELCR_MASTER)
+        master_.write_elcr(value);
+    else if (port == ELCR_SLAVE)
+        slave_.write_elcr(value);
+    else if (Pic* const pic = chip(port))
+        pic->write(port & 1u, value);
     update();
     if (mask_changed_ && masks() != before) mask_changed_();
 }

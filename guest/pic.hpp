@@ -24,6 +24,8 @@ class Pic {
     std::optional<unsigned> acknowledge();
     std::uint8_t vector(unsigned input) const { return static_cast<std::uint8_t>(base_ | input); }
 
+    // The next read is a poll: an acknowledge cycle.
+    bool is_polled() const { return poll_; }
     std::uint8_t read(unsigned a0);
     void write(unsigned a0, std::uint8_t value);
     std::uint8_t elcr() const { return level_triggered_; }
@@ -78,9 +80,11 @@ class PicPair final : public PortDevice {
     void out(std::uint16_t port, unsigned size, std::uint32_t value) override;
 
   private:
+    Pic* chip(std::uint16_t port);
     std::uint8_t read(std::uint16_t port);
     void write(std::uint16_t port, std::uint8_t value);
     void update();
+    void end_cycle(const Pic& pic);
     unsigned masks() const { return slave_.imr() * 256u + master_.imr(); }
 
     Pic master_{true, 0x07}, slave_{false, 0x21};

@@ -346,6 +346,99 @@ TEST_F(PicTest, Poll) {
     EXPECT_EQ(in(slave + 1), 0x00) << "once";
 }
 
+TEST_F(PicTest, APollInAutomaticEoiModeEndsWhatItTakes) {
+    initialize(0x03);
+    out(master + 1, 0x00);
+    out(slave + 1, 0x00);
+    raise(5);
+    raise(3);
+    out(master, poll);
+    EXPECT_EQ(in(master), 0x83);
+    EXPECT_EQ(isr(master), 0) << "nothing stays in service";
+    EXPECT_TRUE(intr()) << "so the lower one asks";
+    out(master, poll);
+    EXPECT_EQ(in(master), 0x85);
+    EXPECT_FALSE(intr());
+    out(master, poll);
+    EXPECT_EQ(in(master) & 0x80, 0);
+    // The slave is polled after the master has told of it; its INT falls and rises for the next one.
+    raise(10);
+    raise(12);
+    out(master, poll);
+    EXPECT_EQ(in(master), 0x82);
+    out(slave, poll);
+    EXPECT_EQ(in(slave), 0x82);
+    EXPECT_EQ(isr(master) | isr(slave), 0);
+    EXPECT_TRUE(intr()) << "the slave asks anew";
+    EXPECT_EQ(pic.acknowledge(), 0x3c);
+    EXPECT_FALSE(intr());
+}
+
+TEST_F(PicTest, APollRotatesInAutomaticEoiMode) {
+    initialize(0x03);
+    out(master, rotate_in_auto_eoi);
+    raise(0);
+    out(master, poll);
+    EXPECT_EQ(in(master), 0x80);
+    pulse(0);
+    raise(1);
+    EXPECT_EQ(pic.acknowledge(), 0x31) << "what was polled ranks last";
+}
+
+TEST_F(PicTest, SpecialFullyNestedModeSurvivesTheEndsOfBoth) {
+    initialize(master, 0x30, 0x04, 0x11);
+    raise(12);
+    EXPECT_EQ(pic.acknowledge(), 0x3c);
+    raise(11);
+    EXPECT_EQ(pic.acknowledge(), 0x3b);
+    // The handler ends the slave's, and the master's only when the slave has nothing in service (data sheet).
+    out(slave, non_specific_eoi);
+    EXPECT_EQ(isr(slave), 1 << 4);
+    raise(10);
+    EXPECT_EQ(pic.acknowledge(), 0x3a);
+    out(slave, non_specific_eoi);
+    out(slave, non_specific_eoi);
+    EXPECT_EQ(isr(slave), 0);
+    out(master, non_specific_eoi);
+    EXPECT_EQ(isr(master), 0);
+    raise(3);
+    EXPECT_EQ(pic.acknowledge(), 0x33);
+}
+
+// ---- wide accesses: one cycle a byte, each at its own port
+
+TEST_F(PicTest, AWideWriteTouchesTheTwoPortsOfItsChipOnly) {
+    for (const auto& [port, other] : {std::pair{master, slave}, std::pair{slave, master}}) {
+        out(port + 1, 0);
+        out(other + 1, 0xc2);
+        // Four bytes from the chip's first port: OCW3 (read ISR), the mask, and two ports of nobody: what would be an
+        // ICW1 and a mask there.
+        pic.out(port, 4, 0x5511'3c0b);
+        EXPECT_EQ(in(port + 1), 0x3c);
+        EXPECT_EQ(in(other + 1), 0xc2);
+        pic.out(static_cast<std::uint16_t>(port + 1), 2, 0x11'5a);
+        EXPECT_EQ(in(port + 1), 0x5a);
+        EXPECT_EQ(in(other + 1), 0xc2);
+        raise(other == master ? 0 : 8);
+        EXPECT_EQ(pic.acknowledge(), other == master ? 0x30 : 0x38) << "the other one is still initialised";
+        out(other, non_specific_eoi);
+        out(master, non_specific_eoi);
+        lower(other == master ? 0 : 8);
+    }
+}
+
+TEST_F(PicTest, AWideReadHasAllOnesBehindTheChip) {
+    out(master + 1, 0x3c);
+    raise(0);
+    EXPECT_EQ(pic.in(master, 4), 0xffff'3c01u);
+    EXPECT_EQ(pic.in(master + 1, 2), 0xff3cu);
+    EXPECT_EQ(pic.in(0x4d0, 4), 0xffff'0000u | pic.in(0x4d1, 1) << 8 | pic.in(0x4d0, 1));
+    out(slave, poll);
+    EXPECT_EQ(pic.in(master, 4) & 0xff, 1u);
+    raise(13);
+    EXPECT_EQ(in(slave), 0x85) << "the slave's poll was not used up";
+}
+
 // ---- initialisation
 
 TEST_F(PicTest, Icw1ClearsMasksRequestsAndService) {
