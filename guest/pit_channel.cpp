@@ -32,16 +32,19 @@ void PitChannel::settle(Clock now) {
     held_.reset();
     if (!gate_ && !hardware_triggered()) held_ = 0;
     null_count_ = false;
-    load_at_ = no_clock;
-    load_low_half_ = false;
+    load(no_clock);
 }
 
 void PitChannel::stop(Clock now) {
     standing_ = count_at(now);
     origin_.reset();
     held_.reset();
-    load_at_ = no_clock;
-    load_low_half_ = false;
+    load(no_clock);
+}
+
+void PitChannel::load(Clock at) {
+    load_at_ = at;
+    load_low_half_ = load_ends_cycle_ = false;
 }
 
 std::uint16_t PitChannel::count_at(Clock now) const {
@@ -81,12 +84,14 @@ PitChannel::Clock PitChannel::end_of_cycle(Clock now) const {
     return now + initial_ - phase;
 }
 
+// A periodic count of 1 is illegal: here OUT has no edges then.
 PitChannel::Clock PitChannel::next_rise(Clock now) {
     settle(now);
     if (load_at_ != no_clock) {
         switch (mode_) {
             case 2:
             case 3:
+                if (count_register_ == 1) return mode_ == 3 && origin_ && !load_low_half_ ? load_at_ : no_clock;
                 if (load_low_half_) return load_at_ + count_register_ / 2;
                 return origin_ ? load_at_ : load_at_ + count_register_;
             case 4:
@@ -98,11 +103,17 @@ PitChannel::Clock PitChannel::next_rise(Clock now) {
     const std::uint64_t gone = now - *origin_;
     switch (mode_) {
         case 2:
-        case 3: return now + initial_ - gone % initial_;
+        case 3: return initial_ == 1 ? no_clock : now + initial_ - gone % initial_;
         case 4:
         case 5: return gone <= initial_ ? *origin_ + initial_ + 1 : no_clock;
         default: return gone < initial_ ? *origin_ + initial_ : no_clock;
     }
+}
+
+PitChannel::Clock PitChannel::next_rise(Clock now, Clock earliest) {
+    const Clock rise = next_rise(now);
+    if (rise >= earliest || !periodic() || load_at_ != no_clock) return rise;
+    return rise + (earliest - rise + initial_ - 1) / initial_ * initial_;
 }
 
 void PitChannel::set_gate(Clock now, bool gate) {
@@ -111,6 +122,8 @@ void PitChannel::set_gate(Clock now, bool gate) {
     gate_ = gate;
     if (!gate) {
         if (origin_ && !hardware_triggered()) held_ = elapsed(now);
+        // The cycle does not end any more: the new count waits for the trigger (figures 17 and 18).
+        if (load_ends_cycle_) load(no_clock);
         return;
     }
     if (mode_ == 0 || mode_ == 4) {
@@ -120,8 +133,7 @@ void PitChannel::set_gate(Clock now, bool gate) {
     }
     // A trigger. It starts a count that was written, or the same one again.
     if (!armed_) return;
-    load_at_ = now + 1;
-    load_low_half_ = false;
+    load(now + 1);
 }
 
 // ---- programming
@@ -166,9 +178,10 @@ void PitChannel::set_count(Clock now, std::uint16_t written) {
     if (hardware_triggered()) return;
     if (!periodic() || !origin_) {
         if (mode_ == 0) stop(now);
-        load_at_ = now + 1;
+        load(now + 1);
     } else if (!held_ && load_at_ == no_clock) {
-        load_at_ = end_of_cycle(now);
+        load(end_of_cycle(now));
+        load_ends_cycle_ = true;
         load_low_half_ = mode_ == 3 && elapsed(now) % initial_ < high_half(initial_);
     }
 }

@@ -27,6 +27,9 @@ class PitChannel {
     bool output(Clock now);
     // The first clock after `now` with a rise of OUT, if nobody does anything.
     Clock next_rise(Clock now);
+    // The same, of those that are not before `earliest`, as long as OUT only repeats itself: a rise that a new count or
+    // the end of a single count brings comes when it comes.
+    Clock next_rise(Clock now, Clock earliest);
 
   private:
     // Bits 5:4 of the control word.
@@ -42,6 +45,7 @@ class PitChannel {
     void set_count(Clock now, std::uint16_t written);
     Clock end_of_cycle(Clock now) const;
     void stop(Clock now);
+    void load(Clock at);
     std::uint64_t elapsed(Clock now) const { return held_ ? *held_ : now - *origin_; }
     std::uint16_t count_at(Clock now) const;
     bool output_at(Clock now) const;
@@ -57,7 +61,8 @@ class PitChannel {
     bool null_count_{true};
     bool armed_{};  // a count was written since the control word: a trigger has something to start
     Clock load_at_{no_clock};
-    bool load_low_half_{};  // of the square wave
+    bool load_low_half_{};    // of the square wave
+    bool load_ends_cycle_{};  // the load waits for the end of a cycle, and so for the gate
 
     // The counting element had `initial_` at `origin_` and counts from there. A gate that holds it has done so when
     // this much had been counted. Without origin it stands still.

@@ -130,6 +130,38 @@ TEST_F(PitModesTest, Mode2TakesANewCountAtTheEndOfThePeriod) {
     EXPECT_EQ(status(2) & 0x40, 0u);
 }
 
+TEST_F(PitModesTest, ANewCountThatTheGateOvertakesWaitsForTheTrigger) {
+    for (const unsigned mode : {2u, 3u}) {
+        gate2(true);
+        program(2, mode, 10);
+        pass(3);
+        write_count(2, 4);
+        gate2(false);  // the cycle at whose end the count would have been taken does not end
+        const unsigned standing = count(2);
+        pass(50);
+        EXPECT_EQ(count(2), standing) << mode;
+        EXPECT_EQ(status(2) & 0xc0, 0xc0u) << "null count, OUT high; mode " << mode;
+        gate2(true);
+        pass(1);
+        EXPECT_EQ(count(2), 4u) << mode;
+        EXPECT_EQ(status(2) & 0x40, 0u);
+        EXPECT_EQ(wave(8), mode == 2 ? "---_---_" : "--__--__");
+    }
+}
+
+TEST_F(PitModesTest, ACountThatIsWrittenWithTheGateLowIsLoadedAndHeld) {
+    for (const unsigned mode : {2u, 3u}) {
+        gate2(false);
+        program(2, mode, 6);
+        pass(20);
+        EXPECT_EQ(count(2), 6u) << mode;
+        EXPECT_EQ(status(2) & 0xc0, 0x80u) << mode;
+        gate2(true);
+        pass(1);
+        EXPECT_EQ(wave(6), mode == 2 ? "-----_" : "---___");
+    }
+}
+
 TEST_F(PitModesTest, Mode3SquareWaveOfAnEvenCount) {
     gate2(true);
     program(2, 3, 4);

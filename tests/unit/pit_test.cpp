@@ -170,6 +170,55 @@ TEST_F(PitTest, InterruptsMissedAreOneAndThePhaseStays) {
     EXPECT_EQ(rises, 2);
 }
 
+TEST_F(PitTest, InterruptsThatNobodyCouldTellApartAreOne) {
+    for (const unsigned count : {2u, 3u, 7u, 23u}) {
+        for (const unsigned mode : {2u, 3u}) {
+            program(0, mode, count);
+            const std::uint64_t loaded = clock.now / ticks_per_clock + 1;
+            const Tick until = clock.now + 2'400 * ticks_per_clock;
+            rises = 0;
+            for (;;) {
+                const Tick due = timers.earliest();
+                ASSERT_GT(due, clock.now);
+                if (due > until) break;
+                clock.now = due;
+                EXPECT_EQ((clock.now / ticks_per_clock - loaded) % count, 0u) << "in the phase of the count";
+                timers.expire();
+            }
+            EXPECT_LE(rises, 101) << "50 kHz at most, count " << count;
+            EXPECT_GE(rises, 50) << "and no slower than it has to be";
+        }
+    }
+}
+
+TEST_F(PitTest, TheFastestRateThatIsUsedIsKept) {
+    program(0, 2, 24);
+    rises = 0;
+    for (unsigned i = 0; i < 100; ++i) {
+        clock.now = timers.earliest();
+        timers.expire();
+    }
+    EXPECT_EQ(rises, 100);
+    EXPECT_EQ(clock.now, (1 + 100 * 24) * ticks_per_clock);
+}
+
+// 1 is no count for modes 2 and 3 (data sheet, figure 21).
+TEST_F(PitTest, APeriodicCountOfOneArmsNothing) {
+    for (const unsigned mode : {2u, 3u}) {
+        program(0, mode, 1);
+        EXPECT_EQ(timers.earliest(), never) << mode;
+        pass(10);
+        program(0, mode, 100);
+        pass(30);
+        write_count(0, 1);
+        for (int i = 0; i < 3 && timers.earliest() != never; ++i) {
+            clock.now = timers.earliest();
+            timers.expire();
+        }
+        EXPECT_EQ(timers.earliest(), never) << mode;
+    }
+}
+
 TEST_F(PitTest, OneShotInterrupt) {
     program(0, 0, 500);
     EXPECT_FALSE(pit.irq().level());
