@@ -25,6 +25,8 @@ namespace field = vmx::field;
 // Every runnable vCPU gets its turn within 20 ms; a slice is no shorter than 2 ms.
 constexpr std::uint64_t latency_per_second = 50;
 constexpr std::uint64_t shortest_per_second = 500;
+// How often the timers of a guest that sleeps on may interrupt the others.
+constexpr std::uint64_t vain_timers_per_second = 10'000;
 
 // A reason that the architecture does not define yet has the row of one that it never will. Apart, so that the usual way
 // is a branch not taken.
@@ -117,19 +119,38 @@ void CpuLoop::unload() {
 void CpuLoop::look_around() {
     doorbell_.rung.store(false, std::memory_order_seq_cst);
     if (index_ == 0) host_devices().service();
-    for (std::size_t i = 0; i < vm_count_; ++i) serve_vm(*vms_[i]);
+    for (std::size_t i = 0; i < vm_count_; ++i) serve_vm(i);
     if (index_ == 0) leave_if_done();
 }
 
-void CpuLoop::serve_vm(Vm& vm) {
+void CpuLoop::serve_vm(std::size_t slot) {
+    Vm& vm = *vms_[slot];
     if (vm.has_requests()) vm.serve_requests(*this);
     if (vm.state() == Vm::State::building) vm.build_step(*this);
     if (vm.state() != Vm::State::running) return;
-    vm.clock().now = cpu::rdtsc() - vm.tsc_base();
-    if (vm.timers().earliest() <= vm.clock().now) vm.timers().expire();
-    Vcpu& vcpu = vm.vcpu();
-    if (vcpu.wait == Vcpu::Wait::serial_line) wake(vcpu);
+    serve_timers(slot);
     if (vm.is_ending()) vm.end(*this);
+}
+
+// The guest does not run, but what its timers cost is its own. A guest can have timers that expire with every tick and
+// wake nobody (interrupts masked, HLT): each such expiry is followed by a pause, or its neighbours would do nothing but
+// serve them.
+void CpuLoop::serve_timers(std::size_t slot) {
+    Vm& vm = *vms_[slot];
+    Vcpu& vcpu = vm.vcpu();
+    const std::uint64_t began = cpu::rdtsc();
+    vm.clock().now = began - vm.tsc_base();
+    const bool due = vm.timers().earliest() <= vm.clock().now;
+    if (due) vm.timers().expire();
+    if (vcpu.wait == Vcpu::Wait::serial_line) wake(vcpu);
+    if (!due) return;
+    const std::uint64_t spent = cpu::rdtsc() - began;
+    vcpu.account.root += spent;
+    queue_.charge(vcpu, spent);
+    mark_ += spent;
+    if (vcpu.runnable()) return;
+    vcpu.blocked_since += spent;
+    quiet_until_[slot] = began + cpu::tsc_hz() / vain_timers_per_second;
 }
 
 // On the host's TSC: when something has to happen for a VM of this CPU other than `except`.
@@ -140,8 +161,10 @@ std::uint64_t CpuLoop::nearest_deadline(const Vm* except) const {
         if (&vm == except) continue;
         if (vm.state() == Vm::State::building) return 0;
         if (vm.state() != Vm::State::running) continue;
+        // One that is runnable has its turn anyway, and its timers then.
+        if (vm.vcpu().runnable()) continue;
         const guest::Tick earliest = vm.timers().earliest();
-        if (earliest != guest::never) nearest = std::min(nearest, vm.tsc_base() + earliest);
+        if (earliest != guest::never) nearest = std::min(nearest, std::max(vm.tsc_base() + earliest, quiet_until_[i]));
     }
     return nearest;
 }

@@ -46,7 +46,8 @@ class CpuLoop {
 
   private:
     void look_around();
-    void serve_vm(Vm& vm);
+    void serve_vm(std::size_t slot);
+    void serve_timers(std::size_t slot);
     void run_vcpu(Vcpu& vcpu);
     void enter(Vcpu& vcpu, std::uint64_t limit);
     void report_entry_failure(Vcpu& vcpu, vmx::EntryOutcome outcome);
@@ -60,6 +61,8 @@ class CpuLoop {
     RunQueue queue_;
     std::array<Vm*, guest::max_guests> vms_{};
     std::size_t vm_count_{};
+    // On the host's TSC, by VM: it interrupts nobody before. See `serve_timers`.
+    std::array<std::uint64_t, guest::max_guests> quiet_until_{};
     Vcpu* loaded_{};
     bool preempt_{};
     std::uint64_t mark_{};

@@ -46,6 +46,15 @@ void RunQueue::account(Tick ran) {
     advance();
 }
 
+void RunQueue::charge(Entity& entity, Tick spent) {
+    const bool queued = entity.state_ == Entity::State::queued;
+    if (queued) unlink(entity);
+    entity.virtual_time_ += spent;
+    entity.ran_ += spent;
+    if (queued) insert(entity);
+    advance();
+}
+
 void RunQueue::block() {
     if (current_ == nullptr) return;
     current_->state_ = Entity::State::blocked;

@@ -58,6 +58,8 @@ class RunQueue {
     Entity* current() const { return current_; }
     // The current entity ran.
     void account(Tick ran);
+    // Any entity: time that was spent for it while it did not run.
+    void charge(Entity& entity, Tick spent);
     // The current entity waits for an event.
     void block();
     // The current entity lets all others that are runnable now go first.
