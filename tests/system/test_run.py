@@ -3,10 +3,11 @@
 import os
 import pathlib
 import signal
+import struct
 import subprocess
 import time
 
-from lab import ROOT, configuration, flat, run
+from lab import ROOT, configuration, flat, paths, run
 
 BOOT = 150
 
@@ -69,6 +70,37 @@ def test_a_machine_that_dies_is_status_3(tmp_path):
             os.kill(child, signal.SIGKILL)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 3, errors
+
+
+def broken_at(function, directory):
+    """A copy of the hypervisor that runs into UD2 where this function of its begins."""
+    symbols = subprocess.run(["nm", "-C", "--defined-only", paths.HYPERVISOR], capture_output=True, text=True,
+                             check=True).stdout
+    address, = (int(line.split()[0], 16) for line in symbols.splitlines() if line.split(" ", 2)[2] == function)
+    elf = bytearray(paths.HYPERVISOR.read_bytes())
+    table, = struct.unpack_from("<Q", elf, 32)
+    size, count = struct.unpack_from("<HH", elf, 54)
+    for entry in range(table, table + count * size, size):
+        _, _, offset, virtual, _, in_file = struct.unpack_from("<IIQQQQ", elf, entry)
+        if virtual <= address < virtual + in_file:
+            at = offset + address - virtual
+            elf[at:at + 2] = b"\x0f\x0b"
+    broken = directory / "broken.elf"
+    broken.write_bytes(elf)
+    return broken
+
+
+def test_a_hypervisor_that_dies_is_status_3_and_its_last_words_are_kept(tmp_path):
+    """It boots, starts a guest, and faults in root mode at the guest's first OUT."""
+    broken = broken_at("bulkhead::monitor::handler::io_instruction(bulkhead::monitor::ExitContext&)", tmp_path)
+    with configuration(flat("pulse", "pulse")) as config:
+        done = run("--headless", "--machine", "bochs", "--cpus", "1", "--guests", config, "--log", tmp_path,
+                   "--timeout", BOOT, "--until", "pulse=never", "--hypervisor", broken)
+    assert done.returncode == 3, done.stderr
+    assert "the hypervisor died" in done.stderr
+    words = (tmp_path / "bulkhead.log").read_text()
+    assert "BULKHEAD FAULT on CPU 0" in words and "guest pulse vCPU 0" in words
+    assert "io_instruction" in words  # the backtrace has the function's name
 
 
 def test_nothing_is_left_behind(tmp_path):
