@@ -208,14 +208,16 @@ TEST_F(PitTest, APeriodicCountOfOneArmsNothing) {
         program(0, mode, 1);
         EXPECT_EQ(timers.earliest(), never) << mode;
         pass(10);
-        program(0, mode, 100);
-        pass(30);
-        write_count(0, 1);
-        for (int i = 0; i < 3 && timers.earliest() != never; ++i) {
-            clock.now = timers.earliest();
-            timers.expire();
+        for (const unsigned phase : {30u, 70u}) {
+            program(0, mode, 100);
+            pass(phase);
+            write_count(0, 1);
+            for (int i = 0; i < 3 && timers.earliest() != never; ++i) {
+                clock.now = timers.earliest();
+                timers.expire();
+            }
+            EXPECT_EQ(timers.earliest(), never) << mode << " " << phase;
         }
-        EXPECT_EQ(timers.earliest(), never) << mode;
     }
 }
 
