@@ -3,39 +3,33 @@
 
 namespace bulkhead::guest {
 
-void TimerQueue::update() {
-    earliest_ = never;
-    for (const Timer* t = first_; t != nullptr; t = t->next_)
-        if (t->deadline_ < earliest_) earliest_ = t->deadline_;
+void TimerQueue::insert(Timer& timer) {
+    Timer** link = &first_;
+    while (*link != nullptr && (*link)->deadline_ <= timer.deadline_) link = &(*link)->next_;
+    timer.next_ = *link;
+    *link = &timer;
+    earliest_ = first_->deadline_;
+}
+
+void TimerQueue::remove(Timer& timer) {
+    Timer** link = &first_;
+    while (*link != &timer) link = &(*link)->next_;
+    *link = timer.next_;
+    earliest_ = first_ != nullptr ? first_->deadline_ : never;
 }
 
 void TimerQueue::expire() {
     while (earliest_ <= clock_.now && earliest_ != never) {
-        Timer* due = first_;
-        while (due->deadline_ != earliest_) due = due->next_;
-        due->disarm();
-        due->fire_();
+        Timer& due = *first_;
+        due.disarm();
+        due.fire_();
     }
 }
 
-Timer::Timer(TimerQueue& queue, Delegate<void()> fire) : queue_(queue), fire_(fire), next_(queue.first_) {
-    queue_.first_ = this;
-}
-
-Timer::~Timer() {
-    Timer** link = &queue_.first_;
-    while (*link != this) link = &(*link)->next_;
-    *link = next_;
-    queue_.update();
-}
-
 void Timer::arm(Tick deadline) {
-    const Tick before = deadline_;
+    if (armed()) queue_.remove(*this);
     deadline_ = deadline;
-    if (deadline < queue_.earliest_)
-        queue_.earliest_ = deadline;
-    else if (before == queue_.earliest_)
-        queue_.update();
+    if (armed()) queue_.insert(*this);
 }
 
 }  // namespace bulkhead::guest

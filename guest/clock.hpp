@@ -43,18 +43,19 @@ class TimerQueue {
 
   private:
     friend class Timer;
-    void update();
+    void insert(Timer& timer);
+    void remove(Timer& timer);
 
     Clock& clock_;
-    Timer* first_{};
+    Timer* first_{};  // of those that are armed, by deadline; of equal ones the first to be armed comes first
     Tick earliest_{never};
 };
 
 // One deadline of a device. It is disarmed before its callback runs; the callback may arm it again.
 class Timer {
   public:
-    Timer(TimerQueue& queue, Delegate<void()> fire);
-    ~Timer();
+    Timer(TimerQueue& queue, Delegate<void()> fire) : queue_(queue), fire_(fire) {}
+    ~Timer() { disarm(); }
     Timer(const Timer&) = delete;
     Timer& operator=(const Timer&) = delete;
 
@@ -68,7 +69,7 @@ class Timer {
     TimerQueue& queue_;
     Delegate<void()> fire_;
     Tick deadline_{never};
-    Timer* next_{};
+    Timer* next_{};  // while armed
 };
 
 }  // namespace bulkhead::guest
