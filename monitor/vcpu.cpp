@@ -151,9 +151,11 @@ bool Vcpu::has_wake_event() const {
 }
 
 // CS.L means nothing outside IA-32e mode (SDM volume 3, 3.4.5).
-bool Vcpu::runs_64_bit_code() {
-    return (vmx::read<field::GUEST_CS_ACCESS_RIGHTS>() & isa::access_rights::L) != 0 &&
+// RIP in the width of the code that the guest runs.
+std::uint64_t Vcpu::wrapped(std::uint64_t rip) {
+    const bool is_64_bit = (vmx::read<field::GUEST_CS_ACCESS_RIGHTS>() & isa::access_rights::L) != 0 &&
         (vmx::read<field::GUEST_IA32_EFER>() & isa::efer::LMA) != 0;
+    return is_64_bit ? rip : rip & 0xffff'ffff;
 }
 
 void Vcpu::end_shadow(std::uint32_t blocking) {

@@ -88,7 +88,7 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     std::uint64_t overhead_before{};  // the CPU's, when it blocked: see CpuLoop
 
   private:
-    static bool runs_64_bit_code();
+    static std::uint64_t wrapped(std::uint64_t rip);
     void end_shadow(std::uint32_t blocking);
     static void step();
     void set_windows(bool interrupt, bool nmi);
@@ -106,7 +106,7 @@ inline void Vcpu::skip_instruction(std::uint32_t length) {
     std::uint64_t next = rip + length;
     // Outside 64-bit code RIP has 32 bits; the sum can leave them only if it was near their end.
     if (((rip ^ next) >> 32) != 0) [[unlikely]]
-        if (!runs_64_bit_code()) next &= 0xffff'ffff;
+        next = wrapped(next);
     vmx::write<vmx::field::GUEST_RIP>(next);
     complete_instruction();
 }
