@@ -17,7 +17,7 @@ namespace {
 constexpr std::uint64_t linux_minimum = 32 * mib;
 constexpr std::uint64_t memory_maximum = 1024 * gib;
 constexpr std::size_t longest_name = 31;
-constexpr std::size_t longest_module = 127;
+constexpr std::size_t longest_file = 127;
 constexpr std::size_t longest_cmdline = 2047;  // Linux takes 2048 with the final NUL
 
 // The order is that of `keys`.
@@ -32,11 +32,33 @@ enum class Key : std::uint8_t {
     cpus,
     paravirt,
     serial_pace,
+    module,
+    fw_cfg,
+    debug_exit,
+    debug_console,
+    test_device,
     count
 };
-constexpr std::string_view keys[] = {"memory",  "vcpus",   "loader", "kernel",   "initrd",
-                                     "cmdline", "console", "cpus",   "paravirt", "serial-pace"};
+constexpr std::string_view keys[] = {
+    "memory",   "vcpus",       "loader", "kernel", "initrd",     "cmdline",       "console",    "cpus",
+    "paravirt", "serial-pace", "module", "fw-cfg", "debug-exit", "debug-console", "test-device"};
 static_assert(std::size(keys) == static_cast<std::size_t>(Key::count));
+
+// The order is that of `Loader`, and what a kernel of this kind can be given beside itself.
+struct LoaderRow {
+    std::string_view name;
+    bool initrd{}, cmdline{}, modules{};
+};
+constexpr LoaderRow loaders[] = {
+    {"linux", true, true, false},
+    {"flat", false, false, false},
+    {"multiboot", false, true, true},
+    {"pvh", true, true, true},
+};
+constexpr const LoaderRow& row_of(Loader loader) {
+    return loaders[static_cast<std::size_t>(loader)];
+}
+static_assert(row_of(Loader::pvh).name == "pvh"sv && std::size(loaders) == 4);
 
 bool is_blank(char c) {
     return c == ' ' || c == '\t';
@@ -135,12 +157,18 @@ class Parser {
     bool apply(Key key, std::string_view value);
     bool set_memory(std::string_view value);
     bool set_vcpus(std::string_view value);
-    bool set_module(Key key, std::string_view value, std::string_view& to);
+    bool set_loader(std::string_view value);
+    bool set_file(Key key, std::string_view value, std::string_view& to);
+    bool add_module(std::string_view value);
+    bool check_loader_of(const GuestConfig& guest);
     bool set_console(std::string_view value);
     bool set_cpus(std::string_view value);
     template <class T>
     bool choose(Key key, std::string_view value, std::pair<std::string_view, T> a, std::pair<std::string_view, T> b,
                 T& to);
+    bool choose_switch(Key key, std::string_view value, bool& to) {
+        return choose<bool>(key, value, {"yes", true}, {"no", false}, to);
+    }
     void number_consoles();
 
     unsigned& line_of(Key key) { return lines_[static_cast<std::size_t>(key)]; }
@@ -237,15 +265,23 @@ bool Parser::finish_section() {
         if (line_of(key) == 0)
             return fail_at(guest.line, "expected '{} =' in the section of '{}'", keys[static_cast<std::size_t>(key)],
                            guest.name);
-    const bool is_linux = guest.loader == Loader::linux;
-    if (is_linux && guest.memory < linux_minimum)
+    if (!check_loader_of(guest)) return false;
+    if (line_of(Key::paravirt) == 0)
+        guest.paravirt = guest.loader == Loader::linux ? Paravirt::kvm : Paravirt::none;
+    return true;
+}
+
+bool Parser::check_loader_of(const GuestConfig& guest) {
+    if (guest.loader == Loader::linux && guest.memory < linux_minimum)
         return fail_at(line_of(Key::memory), "expected at least {}M of memory for 'loader = linux'",
                        linux_minimum / mib);
-    for (const Key key : {Key::initrd, Key::cmdline})
-        if (!is_linux && line_of(key) != 0)
-            return fail_at(line_of(key), "expected no '{}' with 'loader = flat': a flat binary is given none",
-                           keys[static_cast<std::size_t>(key)]);
-    if (line_of(Key::paravirt) == 0) guest.paravirt = is_linux ? Paravirt::kvm : Paravirt::none;
+    const LoaderRow& row = row_of(guest.loader);
+    const std::pair<Key, bool> takes[] = {
+        {Key::initrd, row.initrd}, {Key::cmdline, row.cmdline}, {Key::module, row.modules}};
+    for (const auto& [key, taken] : takes)
+        if (!taken && line_of(key) != 0)
+            return fail_at(line_of(key), "expected no '{}' with 'loader = {}': such a kernel is given none",
+                           keys[static_cast<std::size_t>(key)], row.name);
     return true;
 }
 
@@ -258,10 +294,10 @@ bool Parser::key_value(std::string_view text) {
     const auto found = std::ranges::find(keys, name);
     if (found == std::end(keys)) return fail_found(name, "expected a key of docs/guests.conf.md");
     const auto key = static_cast<Key>(found - std::begin(keys));
-    if (line_of(key) != 0) return fail("expected '{}' once, it is in line {} already", name, line_of(key));
+    if (line_of(key) != 0 && key != Key::module) return fail("expected '{}' once, it is in line {} already", name, line_of(key));
     line_of(key) = line_;
-    // A kernel's command line may contain a # that stands alone.
-    if (key != Key::cmdline) value = without_comment(value);
+    // A kernel's command line and a module's string may contain a # that stands alone.
+    if (key != Key::cmdline && key != Key::module) value = without_comment(value);
     if (value.empty() && key != Key::cmdline) return fail("expected a value after '{} ='", name);
     return apply(key, value);
 }
@@ -274,11 +310,13 @@ bool Parser::apply(Key key, std::string_view value) {
         case Key::vcpus:
             return set_vcpus(value);
         case Key::loader:
-            return choose<Loader>(key, value, {"linux", Loader::linux}, {"flat", Loader::flat}, guest.loader);
+            return set_loader(value);
         case Key::kernel:
-            return set_module(key, value, guest.kernel);
+            return set_file(key, value, guest.kernel);
         case Key::initrd:
-            return set_module(key, value, guest.initrd);
+            return set_file(key, value, guest.initrd);
+        case Key::module:
+            return add_module(value);
         case Key::cmdline:
             guest.cmdline = value;
             return value.size() <= longest_cmdline ||
@@ -290,7 +328,15 @@ bool Parser::apply(Key key, std::string_view value) {
         case Key::paravirt:
             return choose<Paravirt>(key, value, {"none", Paravirt::none}, {"kvm", Paravirt::kvm}, guest.paravirt);
         case Key::serial_pace:
-            return choose<bool>(key, value, {"yes", true}, {"no", false}, guest.serial_pace);
+            return choose_switch(key, value, guest.serial_pace);
+        case Key::fw_cfg:
+            return choose_switch(key, value, guest.fw_cfg);
+        case Key::debug_exit:
+            return choose_switch(key, value, guest.debug_exit);
+        case Key::debug_console:
+            return choose_switch(key, value, guest.debug_console);
+        case Key::test_device:
+            return choose_switch(key, value, guest.test_device);
         case Key::count:
             break;
     }
@@ -314,10 +360,28 @@ bool Parser::set_vcpus(std::string_view value) {
     return true;
 }
 
-bool Parser::set_module(Key key, std::string_view value, std::string_view& to) {
+bool Parser::set_loader(std::string_view value) {
+    const auto row = std::ranges::find(loaders, value, &LoaderRow::name);
+    if (row == std::end(loaders))
+        return fail_found(value, "expected 'linux', 'flat', 'multiboot' or 'pvh' after 'loader ='");
+    guest_->loader = static_cast<Loader>(row - std::begin(loaders));
+    return true;
+}
+
+bool Parser::add_module(std::string_view value) {
+    if (guest_->module_count == max_modules) return fail("expected at most {} modules", max_modules);
+    ModuleConfig& module = guest_->modules[guest_->module_count++];
+    const std::size_t blank = std::ranges::find_if(value, is_blank) - value.begin();
+    module.string = trim(slice(value, blank));
+    if (module.string.size() > longest_cmdline)
+        return fail("expected a string of at most {} characters, found {}", longest_cmdline, module.string.size());
+    return set_file(Key::module, slice(value, 0, blank), module.file);
+}
+
+bool Parser::set_file(Key key, std::string_view value, std::string_view& to) {
     const std::string_view name = keys[static_cast<std::size_t>(key)];
-    if (value.size() > longest_module)
-        return fail("expected a file of at most {} characters after '{} =', found {}", longest_module, name,
+    if (value.size() > longest_file)
+        return fail("expected a file of at most {} characters after '{} =', found {}", longest_file, name,
                     value.size());
     if (std::ranges::any_of(value, is_blank))
         return fail_found(value, "expected one file name without blanks after '{} ='", name);
@@ -366,6 +430,10 @@ void Parser::number_consoles() {
 }
 
 }  // namespace
+
+std::string_view name_of(Loader loader) {
+    return row_of(loader).name;
+}
 
 std::expected<Config, ConfigError> parse_config(std::string_view text) {
     Parser parser;

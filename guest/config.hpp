@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <span>
 #include <string_view>
 
 #include "lib/format.hpp"
@@ -13,9 +14,17 @@ namespace bulkhead::guest {
 
 inline constexpr std::size_t max_guests = 8;
 inline constexpr unsigned max_vcpus = 16;
+inline constexpr std::size_t max_modules = 8;  // a guest
 
-enum class Loader : std::uint8_t { linux, flat };
+enum class Loader : std::uint8_t { linux, flat, multiboot, pvh };
+std::string_view name_of(Loader loader);  // as in guests.conf
 enum class Paravirt : std::uint8_t { none, kvm };
+
+// A file that the kernel is handed, and the string that goes with it.
+struct ModuleConfig {
+    std::string_view file;  // a boot module's name
+    std::string_view string;
+};
 
 // One guest's section of guests.conf. The strings point into the text that was parsed.
 struct GuestConfig {
@@ -26,11 +35,19 @@ struct GuestConfig {
     std::string_view kernel;   // a boot module's name
     std::string_view initrd;   // likewise; empty: none
     std::string_view cmdline;
+    std::array<ModuleConfig, max_modules> modules{};
+    std::size_t module_count{};
     unsigned console{};        // the digit after Ctrl-A that selects its partition: 1 to 9
     std::uint64_t cpus{~0ull}; // bit n: may run on CPU n
     Paravirt paravirt{Paravirt::none};
     bool serial_pace{};        // the UART takes the time of its baud rate
+    bool fw_cfg{};             // the firmware configuration device
+    bool debug_exit{};         // ports by which the guest ends itself with a status
+    bool debug_console{};      // ports whose output goes to its console
+    bool test_device{};        // loop-back registers, interrupt lines, RAM behind MMIO
     unsigned line{};           // where the section starts, for later errors
+
+    constexpr std::span<const ModuleConfig> module_list() const { return std::span{modules}.first(module_count); }
 };
 
 struct Config {

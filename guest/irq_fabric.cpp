@@ -12,7 +12,7 @@ constexpr std::uint32_t pci_pins = 0xff'0000;
 }  // namespace
 
 IrqFabric::IrqFabric() : io_apic_(*this, pci_pins) {
-    for (unsigned irq = 0; irq < isa_irqs; ++irq) inputs_[irq] = {this, irq};
+    for (unsigned n = 0; n < inputs_.size(); ++n) inputs_[n] = {this, n};
     pic_.intr().connect(Delegate<void(bool)>::to<&IrqFabric::set_intr>(this));
     pic_.on_mask_change(Delegate<void()>::to<&IrqFabric::masks_changed>(this));
     io_apic_.on_mask_change(Delegate<void()>::to<&IrqFabric::masks_changed>(this));
@@ -29,7 +29,7 @@ void IrqFabric::reset() {
 }
 
 void IrqFabric::set_irq(unsigned irq, bool level) {
-    pic_.set_irq(irq, level);
+    if (irq < isa_irqs) pic_.set_irq(irq, level);
     if (irq != 2) io_apic_.set_pin(pin_of(irq), level);
 }
 

@@ -17,6 +17,7 @@ Machine::Machine(const MachineConfig& config, TimerQueue& timers, SerialPeer& se
     add_lapics(config, timers);
     connect_interrupts();
     claim_addresses();
+    add_test_devices(config, serial, events);
     const MemoryMap map{config.memory};
     rtc_.describe_machine(map.low_size(), map.high_size(), vcpus_);
 }
@@ -51,6 +52,40 @@ void Machine::claim_addresses() {
     claim(0x64, 0x64, i8042_);
     claim(0x92, 0x92, i8042_);
     if (!mmio_.claim(layout::ioapic, page_size, fabric_.io_apic())) panic("guest: no place for the I/O APIC");
+}
+
+// Those that are there only because the configuration asks. They come last on the bus.
+void Machine::add_test_devices(const MachineConfig& config, SerialPeer& serial, MachineEvents& events) {
+    if (config.debug_exit) {
+        debug_exit_.emplace(Delegate<void(std::uint64_t)>::to<&MachineEvents::exit>(&events));
+        claim(DebugExit::first_port, DebugExit::last_port, *debug_exit_);
+        claim(DebugExit::shutdown_port, DebugExit::shutdown_port, *debug_exit_);
+    }
+    if (config.debug_console) {
+        debug_console_.emplace(serial);
+        for (const std::uint16_t port : DebugConsole::ports) claim(port, port, *debug_console_);
+    }
+    if (config.test_ram.empty()) return;
+    test_device_.emplace(config.test_ram);
+    connect_test_device();
+}
+
+// Its lines are the devices' own: who changes one last has it.
+void Machine::connect_test_device() {
+    claim(TestDevice::loop_first, TestDevice::loop_last, *test_device_);
+    claim(TestDevice::line_first, TestDevice::line_last, *test_device_);
+    if (!mmio_.claim(TestDevice::ram_base, TestDevice::ram_size, *test_device_))
+        panic("guest: no place for the test device");
+    for (unsigned n = 0; n < TestDevice::lines; ++n) {
+        InterruptLine& line = test_device_->line(n);
+        line.set(n >= IrqFabric::isa_irqs);  // as the pin idles
+        line.connect(n < IrqFabric::isa_irqs ? fabric_.isa_input(n) : fabric_.pci_input(n));
+    }
+}
+
+void Machine::transmit_room() {
+    uart_.transmit_room();
+    if (debug_console_) debug_console_->transmit_room();
 }
 
 void Machine::add_lapics(const MachineConfig& config, TimerQueue& timers) {

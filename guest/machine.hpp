@@ -4,12 +4,15 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "guest/acpi_pm.hpp"
 #include "guest/bus.hpp"
 #include "guest/clock.hpp"
 #include "guest/config.hpp"
 #include "guest/console.hpp"
+#include "guest/debug_console.hpp"
+#include "guest/debug_exit.hpp"
 #include "guest/i8042.hpp"
 #include "guest/interrupt.hpp"
 #include "guest/irq_fabric.hpp"
@@ -18,6 +21,7 @@
 #include "guest/pci.hpp"
 #include "guest/pit.hpp"
 #include "guest/rtc.hpp"
+#include "guest/test_device.hpp"
 #include "guest/uart.hpp"
 
 namespace bulkhead::guest {
@@ -29,6 +33,9 @@ struct MachineConfig {
     std::uint64_t crystal_hz{};    // what the local APIC timers count: tsc_ratio(tsc_hz).crystal_hz
     std::uint64_t boot_seconds{};  // UTC since 1970, now
     bool pace_serial{};            // the UART takes the time of its baud rate
+    bool debug_exit{};
+    bool debug_console{};
+    std::span<std::byte> test_ram{};  // TestDevice::ram_size bytes, with which there is a test device
 };
 
 // What a guest does to its whole machine. Called from within a device: the machine must outlive the call.
@@ -36,6 +43,8 @@ class MachineEvents {
   public:
     virtual void power_off() = 0;
     virtual void reset() = 0;
+    // By its debug exit port.
+    virtual void exit(std::uint64_t status) = 0;
 
   protected:
     ~MachineEvents() = default;
@@ -65,6 +74,11 @@ class Machine {
     Rtc& rtc() { return rtc_; }
     const I8042& i8042() const { return i8042_; }
 
+    // The console has room again.
+    void transmit_room();
+    // What a vCPU wrote last found no room: it must wait.
+    bool output_stalled() const { return debug_console_ && debug_console_->stalled(); }
+
     // A polite request to shut down.
     void press_power_button() { acpi_pm_.press_power_button(); }
 
@@ -79,6 +93,8 @@ class Machine {
     void claim(std::uint16_t first, std::uint16_t last, PortDevice& device);
     void connect_interrupts();
     void claim_addresses();
+    void add_test_devices(const MachineConfig& config, SerialPeer& serial, MachineEvents& events);
+    void connect_test_device();
     void add_lapics(const MachineConfig& config, TimerQueue& timers);
     void show_lapic(unsigned vcpu);
     void lapic_moved(std::optional<GuestPhys>) { show_lapic(current_); }
@@ -93,6 +109,9 @@ class Machine {
     I8042 i8042_;
     AcpiPm acpi_pm_;
     PciHost pci_;
+    std::optional<DebugExit> debug_exit_;
+    std::optional<DebugConsole> debug_console_;
+    std::optional<TestDevice> test_device_;
     std::array<std::optional<LocalApic>, max_vcpus> lapics_;
     unsigned current_{};
 };

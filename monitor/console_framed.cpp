@@ -85,7 +85,7 @@ bool FramedLink::build_output() {
 bool FramedLink::build_event(Partition& partition) {
     const auto event = partition.take_event();
     if (!event) return false;
-    send_state(partition.number(), event->state, event->text);
+    send_state(partition.number(), event->state, event->text());
     return true;
 }
 

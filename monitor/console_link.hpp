@@ -37,7 +37,15 @@ enum class Type : std::uint8_t {
     command = 0x82,  // payload: one byte Command
 };
 
-enum class PartitionState : std::uint8_t { off = 0, running = 1, halted = 2, crashed = 3, died = 4, leaving = 5 };
+enum class PartitionState : std::uint8_t {
+    off = 0,
+    running = 1,
+    halted = 2,
+    crashed = 3,
+    died = 4,
+    leaving = 5,
+    exited = 6,  // the guest ended itself with a status: the text, in decimal
+};
 
 enum class Command : std::uint8_t {
     hello = 'h',    // announce everything again; sequence numbers start again at 0

@@ -57,14 +57,16 @@ std::optional<std::uint8_t> Partition::get() {
 
 void Partition::add_event(link::PartitionState state, std::string_view text) {
     if (events_.full()) static_cast<void>(events_.pop());
-    static_cast<void>(events_.push({state, text, output_.write_position()}));
+    Event event{.state = state, .position = output_.write_position()};
+    event.length = static_cast<std::uint8_t>(std::min(text.size(), event.storage.size()));
+    std::copy_n(text.begin(), event.length, event.storage.begin());
+    static_cast<void>(events_.push(event));
 }
 
 std::optional<Partition::Event> Partition::take_event() {
     if (events_.empty() || events_.front().position > output_.read_position()) return std::nullopt;
     const auto event = events_.pop();
-    state_ = event->state;
-    state_text_ = event->text;
+    last_event_ = *event;
     return event;
 }
 

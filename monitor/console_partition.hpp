@@ -80,11 +80,14 @@ enum class Sight : std::uint8_t {
 // A guest's (or the hypervisor's) end of the console. `put` and `get` may be called on any CPU.
 class Partition final : public guest::SerialPeer {
   public:
-    // A change of the guest's state, to be told when what it wrote before has been shown. The text stays valid.
+    // A change of the guest's state, to be told when what it wrote before has been shown. A long text is cut.
     struct Event {
         link::PartitionState state{};
-        std::string_view text;
+        std::array<char, 47> storage{};
+        std::uint8_t length{};
         std::uint64_t position{};
+
+        std::string_view text() const { return {storage.data(), length}; }
     };
 
     Partition(Outlet& outlet, unsigned number, std::string_view name, std::span<std::uint8_t> storage)
@@ -115,8 +118,8 @@ class Partition final : public guest::SerialPeer {
     // How much output comes before the next event.
     std::size_t bytes_before_event() const;
     // As told by the events so far.
-    link::PartitionState state() const { return state_; }
-    std::string_view state_text() const { return state_text_; }
+    link::PartitionState state() const { return last_event_.state; }
+    std::string_view state_text() const { return last_event_.text(); }
 
     // ---- for the console, without its lock
 
@@ -134,9 +137,8 @@ class Partition final : public guest::SerialPeer {
     Outlet& outlet_;
     unsigned number_;
     Sight sight_{Sight::hidden};
-    link::PartitionState state_{link::PartitionState::off};
     std::string_view name_;
-    std::string_view state_text_;
+    Event last_event_;
     OutputRing output_;
     Delegate<void()> input_callback_;
     Delegate<void()> room_callback_;

@@ -29,6 +29,8 @@ std::string_view state_name(unsigned partition, link::PartitionState state) {
             return "has died";
         case link::PartitionState::leaving:
             return "is leaving";
+        case link::PartitionState::exited:
+            return "has exited, status";
     }
     return "is in an unknown state";
 }

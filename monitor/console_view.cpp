@@ -101,7 +101,7 @@ void TerminalView::stage_event(const Partition& partition, const Partition::Even
     begin_note();
     tag(partition);
     print(staging_, " {}", console_text::state_name(partition.number(), event.state));
-    if (!event.text.empty()) print(staging_, ": {}", event.text);
+    if (!event.text().empty()) print(staging_, ": {}", event.text());
     if (partition.number() != hypervisor_partition && event.state != link::PartitionState::running)
         staging_.write(" (Ctrl-A r starts it again, Ctrl-A d shows its state)");
     staging_.write("\n");

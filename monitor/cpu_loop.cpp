@@ -70,6 +70,7 @@ void CpuLoop::charge_idle(Vcpu& vcpu) {
 }
 
 bool CpuLoop::can_go_on(Vcpu& vcpu) {
+    if (vcpu.wait == Vcpu::Wait::output_room) return !vcpu.vm.machine().output_stalled();
     if (vcpu.wait == Vcpu::Wait::serial_line && !vcpu.vm.machine().uart().busy_until()) return true;
     return vcpu.has_wake_event();
 }
@@ -142,7 +143,7 @@ void CpuLoop::serve_timers(std::size_t slot) {
     vm.clock().now = began - vm.tsc_base();
     const bool due = vm.timers().earliest() <= vm.clock().now;
     if (due) vm.timers().expire();
-    if (vcpu.wait == Vcpu::Wait::serial_line) wake(vcpu);
+    if (vcpu.wait == Vcpu::Wait::serial_line || vcpu.wait == Vcpu::Wait::output_room) wake(vcpu);
     if (!due) return;
     const std::uint64_t spent = cpu::rdtsc() - began;
     vcpu.account.root += spent;

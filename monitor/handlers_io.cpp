@@ -36,6 +36,12 @@ Next give_up(ExitContext& c, VcpuState& state, emulator::Bus& bus, emulator::Tra
     return Next::pick;
 }
 
+// A device has been told something: it may have ended the guest, or the vCPU has to wait for room.
+Next told(ExitContext& c) {
+    if (c.vcpu.vm.machine().output_stalled()) c.vcpu.wait = Vcpu::Wait::output_room;
+    return c.vcpu.vm.is_ending() || c.vcpu.wait != Vcpu::Wait::none ? Next::pick : Next::resume;
+}
+
 Next emulate(ExitContext& c) {
     Vm& vm = c.vcpu.vm;
     VcpuState state{c.vcpu};
@@ -53,7 +59,7 @@ Next emulate(ExitContext& c) {
         // Interrupts get their turn between the iterations of a string instruction.
         case emulator::Outcome::restart: break;
     }
-    return Next::resume;
+    return told(c);
 }
 
 }  // namespace
@@ -67,7 +73,7 @@ Next io_instruction(ExitContext& c) {
     if (!access.in) {
         machine.ports().out(access.port, access.size, static_cast<std::uint32_t>(rax));
         c.vcpu.skip_instruction(c.exit.length);
-        return c.vcpu.vm.is_ending() ? Next::pick : Next::resume;
+        return told(c);
     }
     std::uint32_t value = machine.ports().in(access.port, access.size);
     if (access.port == machine.uart().status_port() && machine.uart().poll_would_wait()) [[unlikely]] {
@@ -98,8 +104,7 @@ Next ept_violation(ExitContext& c) {
     if (vmx::EptViolation::decode(c.exit.qualification).nmi_unblocked_by_iret)
         vmx::write<field::GUEST_INTERRUPTIBILITY_STATE>(vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>() |
                                                         vmx::interruptibility::BLOCKING_BY_NMI);
-    const Next next = emulate(c);
-    return c.vcpu.vm.is_ending() ? Next::pick : next;
+    return emulate(c);
 }
 
 }  // namespace bulkhead::monitor::handler

@@ -118,7 +118,7 @@ void print_summary() {
         p.controls.has_proc2(vmx::control::proc2::ENABLE_VPID), 1u << p.capabilities.preemption_timer_shift());
     for (const Vm* vm : the_system.guests())
         log("guest {}: {} MiB, {} vCPU, {}, console {}, CPU {}", vm->name(), vm->config().memory / mib,
-            vm->config().vcpus, vm->config().loader == guest::Loader::linux ? "linux" : "flat", vm->config().console,
+            vm->config().vcpus, guest::name_of(vm->config().loader), vm->config().console,
             vm->home());
     log("{} CPUs, {} MiB for guests", h.cpu_count(), h.blocks->total() * large_page_size / mib);
 }

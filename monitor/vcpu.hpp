@@ -82,6 +82,7 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
         interrupt,       // HLT
         nmi,             // HLT with interrupts masked
         serial_line,     // it polls a transmitter that is busy
+        output_room,     // what it wrote to a debug console has no room yet
     };
     Wait wait{Wait::none};
     std::uint64_t blocked_since{};    // host TSC

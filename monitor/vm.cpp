@@ -43,7 +43,7 @@ void Vm::serve_requests(CpuLoop& cpu) {
     if (state_ != State::running) return;
     clock_.now = cpu::rdtsc() - tsc_base_;
     if (contains(requests, Request::input)) machine_->uart().input_available();
-    if (contains(requests, Request::output_room)) machine_->uart().transmit_room();
+    if (contains(requests, Request::output_room)) machine_->transmit_room();
 }
 
 void Vm::wake(Vcpu& vcpu) { loop_->wake(vcpu); }

@@ -11,7 +11,9 @@
 #include "guest/config.hpp"
 #include "guest/cpu_state.hpp"
 #include "guest/cpuid.hpp"
+#include "guest/load_error.hpp"
 #include "guest/machine.hpp"
+#include "guest/placement.hpp"
 #include "monitor/guest_memory.hpp"
 #include "monitor/mailbox.hpp"
 #include "monitor/system.hpp"
@@ -30,7 +32,7 @@ class Vm final : public guest::MachineEvents {
   public:
     enum class State : std::uint8_t { off, building, running };
     // What became of the guest, in the words of a log.
-    enum class Ending : std::uint8_t { powered_off, reset, triple_fault, crashed, stopped };
+    enum class Ending : std::uint8_t { powered_off, reset, exited, triple_fault, crashed, stopped };
 
     Vm(const guest::GuestConfig& config, mm::OwnerId owner, Partition& partition, unsigned home);
 
@@ -49,6 +51,10 @@ class Vm final : public guest::MachineEvents {
     // The guest asked for it (guest::MachineEvents), or its exit handler found it out. Takes effect when the handler returns.
     void power_off() override { end_soon(Ending::powered_off); }
     void reset() override { end_soon(Ending::reset); }
+    void exit(std::uint64_t status) override {
+        if (!ending_) exit_status_ = status;
+        end_soon(Ending::exited);
+    }
     void end_soon(Ending ending) {
         if (!ending_) ending_ = ending;
     }
@@ -91,6 +97,7 @@ class Vm final : public guest::MachineEvents {
 
   private:
     using Step = std::expected<void, std::string_view>;
+    using LoadResult = std::expected<guest::InitialState, guest::LoadError>;
 
     // #DB, #AC and #MC: see handler::exception_or_nmi.
     static constexpr std::uint32_t exception_bitmap = 1u << static_cast<unsigned>(isa::Exception::DB) |
@@ -99,7 +106,12 @@ class Vm final : public guest::MachineEvents {
     Step begin_building();
     Step add_block();
     Step finish_building(CpuLoop& cpu);
+    Step write_tables();
     Step load(guest::InitialState& initial);
+    LoadResult load_kernel(std::span<const std::byte> kernel, std::span<const std::byte> initrd,
+                           std::span<const guest::BootModule> modules);
+    bool find_module(std::string_view what, std::string_view file, std::span<const std::byte>& data) const;
+    std::expected<std::span<std::byte>, std::string_view> test_ram();
     Step create_vcpu(const guest::InitialState& initial, CpuLoop& cpu);
     void fail(std::string_view why);
     void release();
@@ -119,6 +131,7 @@ class Vm final : public guest::MachineEvents {
 
     std::atomic<State> state_{State::off};
     std::optional<Ending> ending_;
+    std::uint64_t exit_status_{};  // of Ending::exited
     bool restart_{};
     std::uint64_t built_{};  // bytes of memory
 

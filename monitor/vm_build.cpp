@@ -9,6 +9,7 @@
 #include "guest/control_registers.hpp"
 #include "guest/loader_flat.hpp"
 #include "guest/loader_linux.hpp"
+#include "guest/loader_multiboot.hpp"
 #include "guest/memory_map.hpp"
 #include "lib/log.hpp"
 #include "mm/window.hpp"
@@ -22,7 +23,9 @@ namespace bulkhead::monitor {
 namespace {
 
 // EPT tables for memory in 2-MiB pages, the VMCS, the processor state, and some air.
-std::size_t frames_for(std::uint64_t memory) { return 64 + memory / gib; }
+std::size_t frames_for(const guest::GuestConfig& config) {
+    return 64 + config.memory / gib + (config.test_device ? guest::TestDevice::ram_size / page_size : 0);
+}
 
 isa::CpuidResult host_cpuid(std::uint32_t leaf, std::uint32_t subleaf) { return cpu::cpuid(leaf, subleaf); }
 
@@ -85,7 +88,7 @@ Vm::Step Vm::begin_building() {
         return std::unexpected("not enough memory");
     }
     blocks.set_budget(owner_, wanted);
-    the_system.pool().set_budget(owner_, frames_for(config_.memory));
+    the_system.pool().set_budget(owner_, frames_for(config_));
     auto ept = vmx::Ept::create(the_system.pool(), owner_, the_system.platform.capabilities);
     if (!ept) return std::unexpected("no memory for its EPT");
     ept_.emplace(std::move(*ept));
@@ -124,37 +127,64 @@ std::span<const std::byte> Vm::module(std::string_view wanted) const {
     return {};
 }
 
-Vm::Step Vm::load(guest::InitialState& initial) {
-    const auto kernel = module(config_.kernel);
-    if (kernel.empty()) {
-        log("guest {}: kernel {} is not among the boot modules", name(), config_.kernel);
-        return std::unexpected("no kernel");
-    }
+// An empty name stands for no file.
+bool Vm::find_module(std::string_view what, std::string_view file, std::span<const std::byte>& data) const {
+    data = module(file);
+    if (!data.empty() || file.empty()) return true;
+    log("guest {}: {} {} is not among the boot modules", name(), what, file);
+    return false;
+}
+
+Vm::Step Vm::write_tables() {
+    if (!guest::write_acpi_tables(*memory_, {.vcpus = config_.vcpus, .dsdt = guest::built_in_dsdt()}))
+        return std::unexpected("its ACPI tables could not be written");
+    return {};
+}
+
+Vm::LoadResult Vm::load_kernel(std::span<const std::byte> kernel, std::span<const std::byte> initrd,
+                               std::span<const guest::BootModule> modules) {
     std::array<guest::E820Entry, guest::MemoryMap::max_e820_entries> storage;
     const guest::MemoryMap map{config_.memory};
     const auto e820 = map.e820(storage);
-
-    std::expected<guest::InitialState, guest::LoadError> state;
-    if (config_.loader == guest::Loader::linux) {
-        const auto initrd = module(config_.initrd);
-        if (!config_.initrd.empty() && initrd.empty()) {
-            log("guest {}: initrd {} is not among the boot modules", name(), config_.initrd);
-            return std::unexpected("no initrd");
-        }
-        if (!guest::write_acpi_tables(*memory_, {.vcpus = config_.vcpus, .dsdt = guest::built_in_dsdt()}))
-            return std::unexpected("its ACPI tables could not be written");
-        state = guest::load_linux(
-            {.kernel = kernel, .initrd = initrd, .cmdline = config_.cmdline, .map = e820, .rsdp = guest::layout::rsdp},
-            *memory_);
-    } else {
-        state = guest::load_flat(kernel, e820, *memory_);
+    switch (config_.loader) {
+        case guest::Loader::linux:
+            return guest::load_linux({kernel, initrd, config_.cmdline, e820, guest::layout::rsdp}, *memory_);
+        case guest::Loader::multiboot:
+            return guest::load_multiboot({kernel, config_.cmdline, modules, e820}, *memory_);
+        case guest::Loader::pvh: return guest::load_error("this version has no PVH loader");
+        case guest::Loader::flat: break;
     }
+    return guest::load_flat(kernel, e820, *memory_);
+}
+
+Vm::Step Vm::load(guest::InitialState& initial) {
+    std::span<const std::byte> kernel, initrd;
+    if (!find_module("kernel", config_.kernel, kernel)) return std::unexpected("no kernel");
+    if (!find_module("initrd", config_.initrd, initrd)) return std::unexpected("no initrd");
+    std::array<guest::BootModule, guest::max_modules> modules{};
+    for (std::size_t i = 0; i < config_.module_count; ++i) {
+        modules[i].string = config_.modules[i].string;
+        if (!find_module("module", config_.modules[i].file, modules[i].data)) return std::unexpected("no module");
+    }
+    if (const Step written = write_tables(); !written) return written;
+    const LoadResult state = load_kernel(kernel, initrd, std::span{modules}.first(config_.module_count));
     if (!state) {
         log("guest {}: kernel {}: {}", name(), config_.kernel, state.error().message());
         return std::unexpected("its kernel cannot be loaded");
     }
     initial = *state;
     return {};
+}
+
+// What stands behind the test device's MMIO: frames that are not in the guest's memory.
+std::expected<std::span<std::byte>, std::string_view> Vm::test_ram() {
+    if (!config_.test_device) return std::span<std::byte>{};
+    constexpr std::size_t size = guest::TestDevice::ram_size;
+    const auto frames = the_system.pool().allocate(owner_, size / page_size);
+    if (!frames) return std::unexpected("no memory for its test device");
+    auto* const ram = the_system.pool().at<std::byte>(*frames);
+    std::memset(ram, 0, size);
+    return std::span{ram, size};
 }
 
 Vm::Step Vm::finish_building(CpuLoop& cpu) {
@@ -164,13 +194,18 @@ Vm::Step Vm::finish_building(CpuLoop& cpu) {
     HostCpuid host;
     cpuid_.emplace(cpuid_parameters(config_), guest::Cpuid::Host::to<&HostCpuid::ask>(&host));
     const guest::TscRatio ratio = guest::tsc_ratio(cpu::tsc_hz());
+    const auto ram = test_ram();
+    if (!ram) return std::unexpected(ram.error());
     clock_ = {.now = 0, .hz = cpu::tsc_hz()};
     machine_.emplace(guest::MachineConfig{.memory = config_.memory,
                                           .vcpus = config_.vcpus,
                                           .physical_address_bits = cpuid_->physical_address_bits(),
                                           .crystal_hz = ratio.crystal_hz,
                                           .boot_seconds = seconds_now(),
-                                          .pace_serial = config_.serial_pace},
+                                          .pace_serial = config_.serial_pace,
+                                          .debug_exit = config_.debug_exit,
+                                          .debug_console = config_.debug_console,
+                                          .test_ram = *ram},
                      timers_, partition_, *this);
     return create_vcpu(initial, cpu);
 }

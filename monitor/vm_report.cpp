@@ -17,6 +17,7 @@ EndingWords words(Vm::Ending ending) {
     switch (ending) {
         case Vm::Ending::powered_off: return {"powered off", link::PartitionState::off};
         case Vm::Ending::reset: return {"reset", link::PartitionState::off};
+        case Vm::Ending::exited: return {"exited", link::PartitionState::exited};
         case Vm::Ending::triple_fault: return {"stopped by a triple fault", link::PartitionState::crashed};
         case Vm::Ending::crashed: return {"stopped: it cannot go on", link::PartitionState::crashed};
         case Vm::Ending::stopped: break;
@@ -32,14 +33,22 @@ void Vm::partition_event(link::PartitionState state, std::string_view text) {
 
 void Vm::log_ending(Ending ending) {
     const EndingWords w = words(ending);
-    log("guest {}: {}", name(), w.text);
+    char storage[32];
+    TextBuffer text{storage};
+    if (ending == Ending::exited) {
+        print(text, "{}", exit_status_);
+        log("guest {}: exited with status {}", name(), exit_status_);
+    } else {
+        text.write(w.text);
+        log("guest {}: {}", name(), w.text);
+    }
     const Accounting& a = last_account_;
     log("guest {}: ticks={} guest={} root={} idle={} exits={}", name(), a.guest + a.root + a.idle, a.guest, a.root,
         a.idle, a.all_exits());
     for (std::size_t i = 0; i < a.exits.size(); ++i)
         if (a.exits[i] != 0)
             log("guest {}: exits {}={}", name(), vmx::name_of(static_cast<vmx::ExitReason>(i)), a.exits[i]);
-    partition_event(w.state, w.text);
+    partition_event(w.state, text.view());
 }
 
 void Vm::write_accounting(TextSink& sink) const {

@@ -33,7 +33,7 @@ int check_file(const std::string& config, const std::string& also, const guest::
 void describe(const guest::GuestConfig& guest) {
     std::printf("Ctrl-A %u  %-31.*s %6llu MiB  %s\n", guest.console, static_cast<int>(guest.name.size()),
                 guest.name.data(), static_cast<unsigned long long>(guest.memory / mib),
-                guest.loader == guest::Loader::linux ? "linux" : "flat");
+                std::string{guest::name_of(guest.loader)}.c_str());
 }
 
 }  // namespace
@@ -61,6 +61,7 @@ int main(int argc, char** argv) {
         describe(guest);
         status |= check_file(file, also, guest, guest.kernel);
         status |= check_file(file, also, guest, guest.initrd);
+        for (const guest::ModuleConfig& module : guest.module_list()) status |= check_file(file, also, guest, module.file);
     }
     return status;
 }

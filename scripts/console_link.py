@@ -40,6 +40,7 @@ class PartitionState(IntEnum):
     CRASHED = 3
     DIED = 4  # the hypervisor itself; partition 0
     LEAVING = 5  # the hypervisor powers the machine off; partition 0
+    EXITED = 6  # the guest ended itself with a status: the text, in decimal
 
 
 class Command(IntEnum):

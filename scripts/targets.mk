@@ -108,16 +108,17 @@ $(BUILD)/unit-tests: $(UNIT_OBJECTS) $(BUILD)/unit/libbulkhead.a
 PROGRAM := -m32 -std=c++20 -O2 -Wall -Wextra -ffreestanding -fno-pic -fno-exceptions -fno-rtti -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fcf-protection=none -fno-threadsafe-statics -mgeneral-regs-only -MMD -MP
 TEST_PROGRAMS := $(patsubst tests/system/guests/%.cpp,$(GUEST_FILES)/tests/%.bin,$(wildcard tests/system/guests/*.cpp))
+MULTIBOOT_PROGRAMS := $(GUEST_FILES)/tests/report.elf $(GUEST_FILES)/tests/addressed.bin
 BENCH_PROGRAMS := $(GUEST_FILES)/bench/cpuid.bin
 PROGRAM_START := $(BUILD)/programs/tests/system/guests/start.S.o
 
 .PHONY: test-guests bench-guests
-test-guests: $(TEST_PROGRAMS) $(GUEST_FILES)/tests/initramfs.cpio
+test-guests: $(TEST_PROGRAMS) $(MULTIBOOT_PROGRAMS) $(GUEST_FILES)/tests/initramfs.cpio
 bench-guests: $(BENCH_PROGRAMS) $(GUEST_FILES)/bench/initramfs.cpio
 
 $(BUILD)/programs/%.o: % scripts/targets.mk
 	@mkdir -p $(@D)
-	$(CXX) $(if $(filter %.cpp,$<),$(PROGRAM),-m32 -MMD -MP) -c $< -o $@
+	$(CXX) -I. $(if $(filter %.cpp,$<),$(PROGRAM),-m32 -MMD -MP) -c $< -o $@
 
 define program
 	@mkdir -p $(@D)
@@ -129,6 +130,19 @@ $(TEST_PROGRAMS): $(GUEST_FILES)/tests/%.bin: $(BUILD)/programs/tests/system/gue
 	$(program)
 
 $(BENCH_PROGRAMS): $(GUEST_FILES)/bench/%.bin: $(BUILD)/programs/tests/bench/%.cpp.o $(PROGRAM_START) tests/system/guests/flat.ld
+	$(program)
+
+# A Multiboot program as ELF, and as a plain file whose header has the addresses.
+MULTIBOOT_OBJECTS := $(BUILD)/programs/tests/system/multiboot
+$(MULTIBOOT_OBJECTS)/addresses.S.o: tests/system/multiboot/start.S scripts/targets.mk
+	@mkdir -p $(@D)
+	$(CXX) -m32 -MMD -MP -DADDRESSES -c $< -o $@
+
+$(GUEST_FILES)/tests/report.elf: $(MULTIBOOT_OBJECTS)/start.S.o $(MULTIBOOT_OBJECTS)/report.cpp.o tests/system/guests/flat.ld
+	@mkdir -p $(@D)
+	ld -m elf_i386 -T tests/system/guests/flat.ld --no-warn-rwx-segments $(filter %.o,$^) -o $@
+
+$(GUEST_FILES)/tests/addressed.bin: $(MULTIBOOT_OBJECTS)/addresses.S.o $(MULTIBOOT_OBJECTS)/report.cpp.o tests/system/guests/flat.ld
 	$(program)
 
 # The initramfs of the default guests with a command more.

@@ -10,7 +10,7 @@ import subprocess
 
 from . import paths
 
-FILE_KEYS = ("kernel", "initrd")
+FILE_KEYS = ("kernel", "initrd", "module")
 
 
 class ConfigError(Exception):
@@ -46,6 +46,7 @@ def load(config):
             names.append(section[1])
         elif entry := re.fullmatch(r"([\w-]+)\s*=\s*(\S.*?)\s*", line):
             key, value = entry.groups()
+            value = value.split()[0] if key == "module" else value  # its string stands behind the file
             if key in FILE_KEYS and value not in modules:
                 places = (config.parent / value, paths.GUESTS / value)
                 modules[value] = next((place for place in places if place.is_file()), None)

@@ -48,6 +48,13 @@ class Died(Ended):
     """The hypervisor crashed, or the machine ended without being switched off."""
 
 
+def _state_name(state):
+    try:
+        return PartitionState(state).name.lower()
+    except ValueError:
+        return None
+
+
 class Line:
     """A serial line: a pseudo-terminal whose one end the emulator opens by name."""
 
@@ -79,6 +86,7 @@ class Partition:
         self.number = None
         self.state = None
         self.state_text = ""
+        self.status = None  # with which the guest ended itself, as told by its debug exit
         self.text = bytearray()
         self.cursor = 0  # what is before it was matched by an `expect`
         self._file = open(log / f"{name}.log", "wb")
@@ -213,6 +221,13 @@ class Session:
         self._wait(lambda: partition.state == state or None, timeout, f"{guest} to be {state.name}", HYPERVISOR)
         return partition.state_text
 
+    def results(self):
+        """What became of each guest so far, as scripts/run writes it for other programs."""
+        with self.changed:
+            return {name: {"state": _state_name(partition.state),
+                           "text": partition.state_text, "status": partition.status}
+                    for name, partition in self.partitions.items() if name not in (HYPERVISOR, CONSOLE)}
+
     def text(self, guest=HYPERVISOR):
         with self.changed:
             return bytes(self._partition(guest).text).decode("utf-8", "replace")
@@ -309,6 +324,7 @@ class Session:
                 case console_link.State(number, state, text):
                     partition = self._numbered(number)
                     partition.state, partition.state_text = state, text
+                    partition.status = int(text) if state == PartitionState.EXITED and text.isdecimal() else None
                     if number == 0 and state == PartitionState.DIED:
                         self.died = True
                 case console_link.LastWords(data):

@@ -193,6 +193,20 @@ def test_states_are_kept(play):
 # ---- scripts/run as a program ---------------------------------------------------------------------------------------
 
 
+def test_the_status_with_which_a_guest_exits_is_in_the_results(play):
+    def script(played):
+        played.hello("a", "b")
+        played.say(Type.STATE, 1, bytes([PartitionState.EXITED]) + b"43")
+        played.say(Type.STATE, 2, bytes([PartitionState.OFF]) + b"powered off")
+
+    running = play(script, guests=("a", "b", "c"))
+    running.wait_state("b", PartitionState.OFF, 5)
+    assert running.wait_state("a", PartitionState.EXITED, 5) == "43"
+    assert running.results() == {"a": {"state": "exited", "text": "43", "status": 43},
+                                 "b": {"state": "off", "text": "powered off", "status": None},
+                                 "c": {"state": None, "text": "", "status": None}}
+
+
 def call(*words):
     return subprocess.run([ROOT / "scripts/run", *words], capture_output=True, text=True, check=False, timeout=60)
 

@@ -172,10 +172,12 @@ TEST(Config, VcpusSayWhatThisVersionDoes) {
 }
 
 TEST(Config, Choices) {
-    expect_error({with("loader = elf"), 4, "'linux' or 'flat' after 'loader =', found 'elf'"});
+    expect_error({with("loader = elf"), 4, "'linux', 'flat', 'multiboot' or 'pvh' after 'loader =', found 'elf'"});
     expect_error({with("paravirt = xen"), 4, "'none' or 'kvm' after 'paravirt =', found 'xen'"});
     expect_error({with("serial-pace = true"), 4, "'yes' or 'no' after 'serial-pace =', found 'true'"});
-    expect_error({with("loader = Linux"), 4, "'linux' or 'flat'"});
+    expect_error({with("loader = Linux"), 4, "'linux', 'flat'"});
+    for (const char* key : {"fw-cfg", "debug-exit", "debug-console", "test-device"})
+        expect_error({with(std::string{key} + " = on"), 4, "'yes' or 'no' after '" + std::string{key} + " ='"});
 }
 
 TEST(Config, Consoles) {
@@ -190,6 +192,51 @@ TEST(Config, CpuLists) {
     EXPECT_EQ(good(with("cpus = 0")).guests[0].cpus, 1u);
     EXPECT_EQ(good(with("cpus = 0-63")).guests[0].cpus, ~0ull);
     EXPECT_EQ(good(with("cpus = 1-2,2-3,5")).guests[0].cpus, 0x2eu);
+}
+
+TEST(Config, DevicesForTestsAreOffUnlessAskedFor) {
+    const std::string text = minimal;
+    const auto off = good(text).guests[0];
+    EXPECT_FALSE(off.fw_cfg || off.debug_exit || off.debug_console || off.test_device);
+    const std::string all = with("fw-cfg = yes\ndebug-exit = yes\ndebug-console = yes\ntest-device = yes");
+    const auto on = good(all).guests[0];
+    EXPECT_TRUE(on.fw_cfg && on.debug_exit && on.debug_console && on.test_device);
+    EXPECT_FALSE(good(with("test-device = no")).guests[0].test_device);
+}
+
+TEST(Config, Modules) {
+    const std::string text =
+        with("loader = multiboot\nmodule = a.bin first  -v # not a comment\nmodule=b.bin\ncmdline = c\nmodule =\tb.bin\t x");
+    const auto config = good(text);
+    const auto modules = config.guests[0].module_list();
+    ASSERT_EQ(modules.size(), 3u);
+    EXPECT_EQ(modules[0].file, "a.bin");
+    EXPECT_EQ(modules[0].string, "first  -v # not a comment");
+    EXPECT_EQ(modules[1].file, "b.bin");
+    EXPECT_EQ(modules[1].string, "");
+    EXPECT_EQ(modules[2].file, "b.bin");
+    EXPECT_EQ(modules[2].string, "x");
+}
+
+TEST(Config, ModulesHaveLimits) {
+    std::string text = with("loader = multiboot");
+    for (std::size_t i = 0; i < guest::max_modules; ++i) text += "module = m\n";
+    EXPECT_EQ(good(text).guests[0].module_count, guest::max_modules);
+    expect_error({text + "module = m\n", 13, "expected at most 8 modules"});
+    expect_error({with("loader = multiboot\nmodule ="), 5, "a value after 'module ='"});
+    expect_error({with("module = " + std::string(128, 'm') + " x"), 4, "at most 127 characters after 'module ='"});
+    expect_error({with("module = m " + std::string(2048, 's')), 4, "at most 2047 characters, found 2048"});
+}
+
+TEST(Config, WhatALoaderTakes) {
+    for (const char* loader : {"linux", "flat", "multiboot", "pvh"}) {
+        const std::string text = with(std::string{"loader = "} + loader);
+        EXPECT_EQ(guest::name_of(good(text).guests[0].loader), loader);
+    }
+    expect_error({with("module = m"), 4, "no 'module' with 'loader = linux'"});
+    expect_error({with("loader = multiboot\ninitrd = i"), 5, "no 'initrd' with 'loader = multiboot'"});
+    EXPECT_EQ(good(with("loader = pvh\ninitrd = i\ncmdline = c\nmodule = m")).guests[0].initrd, "i");
+    EXPECT_EQ(good("[a]\nmemory = 2M\nkernel = k\nloader = multiboot\n").guests[0].paravirt, Paravirt::none);
 }
 
 TEST(Config, FlatBinariesAreGivenNoInitrdAndNoCommandLine) {

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "guest/memory_map.hpp"
 #include "lib/address.hpp"
@@ -27,7 +28,9 @@ class Events final : public MachineEvents {
   public:
     void power_off() override { ++power_offs; }
     void reset() override { ++resets; }
+    void exit(std::uint64_t status) override { exits.push_back(status); }
     int power_offs = 0, resets = 0;
+    std::vector<std::uint64_t> exits;
 };
 
 class Processor final : public ProcessorEvents {
