@@ -28,10 +28,12 @@ inline constexpr std::size_t xloadflags = 0x236;         // 2
 inline constexpr std::size_t cmdline_size = 0x238;       // 4, without the terminating zero
 inline constexpr std::size_t pref_address = 0x258;       // 8
 inline constexpr std::size_t init_size = 0x260;          // 4
+inline constexpr std::size_t end_of_2_10 = 0x264;
 inline constexpr std::size_t end_of_2_12 = 0x268;
 
 inline constexpr std::uint16_t boot_flag_value = 0xaa55;
 inline constexpr std::uint32_t magic = 0x53726448;  // "HdrS"
+inline constexpr std::uint16_t version_2_10 = 0x20a;
 inline constexpr std::uint16_t version_2_12 = 0x20c;
 inline constexpr std::uint8_t LOADED_HIGH = 1u << 0;
 inline constexpr std::uint16_t XLF_KERNEL_64 = 1u << 0;

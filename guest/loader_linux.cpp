@@ -11,6 +11,7 @@
 #include "arch/isa/paging.hpp"
 #include "guest/flat_segments.hpp"
 #include "guest/linux_header.hpp"
+#include "guest/placement.hpp"
 
 namespace bulkhead::guest {
 
@@ -34,41 +35,42 @@ T get(std::span<const std::byte> bytes, std::size_t offset) {
     return value;
 }
 
-struct Range {
-    GuestPhys first{}, end{};
-    bool contains(const Range& other) const { return other.first >= first && other.end <= end; }
-};
-
 // A checked bzImage.
 struct Kernel {
     std::span<const std::byte> file, setup_header, payload;
+    bool wide{};  // it has a 64-bit entry point
     bool relocatable{};
     std::uint64_t alignment{}, preferred{}, init_size{};
     std::uint64_t initrd_max{}, cmdline_size{};
 };
 
-std::expected<Kernel, LoadError> parse(std::span<const std::byte> file) {
+std::expected<void, LoadError> check_kind(std::span<const std::byte> file) {
     if (file.size() < hdr::end_of_2_12)
         return load_error("the kernel is truncated: {} bytes are less than the header of a bzImage", file.size());
     if (get<std::uint16_t>(file, hdr::boot_flag) != hdr::boot_flag_value ||
         get<std::uint32_t>(file, hdr::header) != hdr::magic)
         return load_error("the kernel is not a Linux bzImage");
     const auto version = get<std::uint16_t>(file, hdr::version);
-    if (version < hdr::version_2_12)
-        return load_error("the kernel has boot protocol {}.{}: 2.12 or newer is needed (Linux 3.8)", version >> 8,
+    if (version < hdr::version_2_10)
+        return load_error("the kernel has boot protocol {}.{}: 2.10 or newer is needed (Linux 2.6.31)", version >> 8,
                           version & 0xff);
     if (!(get<std::uint8_t>(file, hdr::loadflags) & hdr::LOADED_HIGH))
         return load_error("the kernel is a zImage, which loads below 1 MiB: a bzImage is needed");
-    if (!(get<std::uint16_t>(file, hdr::xloadflags) & hdr::XLF_KERNEL_64))
-        return load_error("the kernel has no 64-bit entry point: a 64-bit kernel is needed");
+    return {};
+}
 
+std::expected<Kernel, LoadError> parse(std::span<const std::byte> file) {
+    if (const auto checked = check_kind(file); !checked) return std::unexpected(checked.error());
     Kernel kernel;
     kernel.file = file;
+    const bool known_by_flags = get<std::uint16_t>(file, hdr::version) >= hdr::version_2_12;
+    kernel.wide = known_by_flags && (get<std::uint16_t>(file, hdr::xloadflags) & hdr::XLF_KERNEL_64) != 0;
     const std::size_t header_end = hdr::header + get<std::uint8_t>(file, hdr::jump + 1);
     const std::size_t sectors = get<std::uint8_t>(file, hdr::setup_sects);
     const std::size_t setup = ((sectors ? sectors : 4) + 1) * hdr::sector;
     const std::uint64_t size = std::uint64_t{get<std::uint32_t>(file, hdr::syssize)} * 16;
-    if (header_end < hdr::end_of_2_12 || header_end > setup || header_end > hdr::e820_table || size <= hdr::entry_64)
+    if (header_end < (known_by_flags ? hdr::end_of_2_12 : hdr::end_of_2_10) || header_end > setup ||
+        header_end > hdr::e820_table || size <= (kernel.wide ? hdr::entry_64 : 0))
         return load_error("the kernel's setup header contradicts itself");
     if (file.size() < setup + size)
         return load_error("the kernel is truncated: {} bytes instead of {}", file.size(), setup + size);
@@ -85,24 +87,14 @@ std::expected<Kernel, LoadError> parse(std::span<const std::byte> file) {
     return kernel;
 }
 
-// Usable ranges as the loader takes them: below 4 GiB, which it maps, and from 1 MiB on.
-template <class Visit>
-void each_usable(std::span<const E820Entry> map, Visit visit) {
-    for (const E820Entry& entry : map) {
-        if (entry.type != E820Type::usable) continue;
-        const Range range{std::max(entry.first, GuestPhys{1 * mib}),
-                          std::min(entry.end(), GuestPhys{identity_gib * gib})};
-        if (range.first < range.end) visit(range);
-    }
-}
+// The kernel and its initrd go into extended memory.
+constexpr GuestPhys floor_of_all{1 * mib};
 
 std::expected<Range, LoadError> place_kernel(const Kernel& kernel, std::span<const E820Entry> map) {
     const GuestPhys preferred{kernel.preferred};
     const Range wanted{preferred, preferred + kernel.init_size};
     std::optional<Range> preferred_place, other_place;
-    std::uint64_t largest = 0;
-    each_usable(map, [&](const Range& range) {
-        largest = std::max(largest, range.end - range.first);
+    each_usable(map, floor_of_all, [&](const Range& range) {
         if (range.contains(wanted)) preferred_place = wanted;
         const GuestPhys first = range.first.align_up(kernel.alignment);
         const Range aligned{first, first + kernel.init_size};
@@ -112,7 +104,7 @@ std::expected<Range, LoadError> place_kernel(const Kernel& kernel, std::span<con
     if (other_place) return *other_place;
     return load_error("not enough memory: the kernel needs {} KiB{} and the largest usable range has {} KiB",
                       (kernel.init_size + kib - 1) / kib, kernel.relocatable ? "" : " at its fixed address",
-                      largest / kib);
+                      largest_usable(map) / kib);
 }
 
 // As high as the kernel allows, so that it is in nobody's way.
@@ -124,7 +116,7 @@ std::expected<Range, LoadError> place_initrd(const Kernel& kernel, const Range& 
         const GuestPhys first = (end - size).align_down(page_size);
         if (first >= range.first && (!place || first > place->first)) place = Range{first, first + size};
     };
-    each_usable(map, [&](Range range) {
+    each_usable(map, floor_of_all, [&](Range range) {
         range.end = std::min(range.end, GuestPhys{kernel.initrd_max + 1});
         if (range.end <= kernel_at.first || range.first >= kernel_at.end) return try_below(range, range.end);
         try_below({kernel_at.end, range.end}, range.end);
@@ -178,27 +170,28 @@ bool write_page_tables(Memory& memory) {
 }
 
 // __BOOT_CS and __BOOT_DS as 64-bit code and data (SDM volume 3, 3.4.5).
-constexpr std::array<std::uint64_t, 4> gdt{0, 0, 0x00af'9b00'0000'ffff, 0x00cf'9300'0000'ffff};
+constexpr std::array<std::uint64_t, 4> gdt_64{0, 0, 0x00af'9b00'0000'ffff, 0x00cf'9300'0000'ffff};
 
 bool write_all(const LinuxBoot& boot, const Kernel& kernel, const Range& kernel_at, const Range& initrd_at,
                Memory& memory) {
-    return memory.store(gdt_at, gdt) && write_boot_params(boot, kernel, kernel_at, initrd_at, memory) &&
+    return memory.store(gdt_at, kernel.wide ? gdt_64 : boot_gdt) && write_boot_params(boot, kernel, kernel_at, initrd_at, memory) &&
            memory.write(cmdline_at, std::as_bytes(std::span{boot.cmdline})) &&
-           memory.store(cmdline_at + boot.cmdline.size(), std::byte{}) && write_page_tables(memory) &&
+           memory.store(cmdline_at + boot.cmdline.size(), std::byte{}) &&
+           (!kernel.wide || write_page_tables(memory)) &&
            memory.write(kernel_at.first, kernel.payload) &&
            (boot.initrd.empty() || memory.write(initrd_at.first, boot.initrd));
 }
 
-InitialState entry_state(const Range& kernel_at) {
-    InitialState state;
-    state.rip = kernel_at.first.value + hdr::entry_64;
+// The 64-bit entry point has paging on, the 32-bit one is the first byte.
+InitialState entry_state(const Kernel& kernel, const Range& kernel_at) {
+    InitialState state = protected_mode_state(kernel_at.first.value, gdt_at);
     state.gpr[isa::Gpr::RSI] = boot_params_at.value;
-    state.cr0 = isa::cr0::PE | isa::cr0::ET | isa::cr0::PG;
+    if (!kernel.wide) return state;
+    state.rip += hdr::entry_64;
+    state.cr0 |= isa::cr0::PG;
     state.cr3 = page_tables_at.value;
     state.cr4 = isa::cr4::PAE;
     state.efer = isa::efer::LME | isa::efer::LMA;
-    state.gdtr_base = gdt_at.value;
-    state.gdtr_limit = sizeof gdt - 1;
     set_flat_segments(state, isa::access_rights::L);
     return state;
 }
@@ -230,7 +223,7 @@ std::expected<InitialState, LoadError> load_linux(const LinuxBoot& boot, Memory&
     }
     if (!write_all(boot, *kernel, *kernel_at, initrd_at, memory))
         return load_error("the memory map names memory that the guest does not have");
-    return entry_state(*kernel_at);
+    return entry_state(*kernel, *kernel_at);
 }
 
 }  // namespace bulkhead::guest

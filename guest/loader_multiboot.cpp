@@ -83,27 +83,6 @@ std::expected<GuestPhys, LoadError> load_elf(const MultibootBoot& boot, Memory& 
     return entry;
 }
 
-// The modules' places, in order.
-using Places = std::array<Range, max_modules>;
-
-std::expected<Places, LoadError> load_modules(const MultibootBoot& boot, Memory& memory, Footprint& taken) {
-    Places places{};
-    if (boot.modules.size() > places.size()) return load_error("there are more than {} modules", places.size());
-    GuestPhys floor = std::max(taken.end(), GuestPhys{1 * mib});
-    for (std::size_t i = 0; i < boot.modules.size(); ++i) {
-        const auto data = boot.modules[i].data;
-        const auto place = taken.place_above(floor, data.size(), boot.map);
-        if (!place)
-            return load_error("not enough memory: module {} of {} KiB does not fit behind the kernel", i + 1,
-                              (data.size() + kib - 1) / kib);
-        if (!memory.write(place->first, data))
-            return load_error("the memory map names memory that the guest does not have");
-        places[i] = {place->first, place->first + data.size()};
-        floor = place->end;
-    }
-    return places;
-}
-
 std::uint64_t info_size(const MultibootBoot& boot) {
     std::uint64_t size = BlockWriter::room(sizeof(mb::Info)) + BlockWriter::room(sizeof boot_gdt) +
         BlockWriter::room(loader_name) + BlockWriter::room(boot.cmdline);
@@ -127,7 +106,7 @@ struct Written {
     GuestPhys info, gdt;
 };
 
-std::optional<Written> write_info(const MultibootBoot& boot, const Places& places, const Range& at, Memory& memory) {
+std::optional<Written> write_info(const MultibootBoot& boot, std::span<const Range> places, const Range& at, Memory& memory) {
     BlockWriter out{memory, at};
     mb::Info info{.flags = mb::info_flag::CMDLINE | mb::info_flag::BOOT_LOADER_NAME};
     describe_memory(info, boot.map);
@@ -170,11 +149,12 @@ std::expected<InitialState, LoadError> load_multiboot(const MultibootBoot& boot,
     const bool has_addresses = (found->header.flags & mb::header_flag::AOUT_KLUDGE) != 0;
     const auto entry = has_addresses ? load_by_addresses(boot, *found, memory, taken) : load_elf(boot, memory, taken);
     if (!entry) return std::unexpected(entry.error());
-    const auto places = load_modules(boot, memory, taken);
-    if (!places) return std::unexpected(places.error());
+    std::array<Range, max_modules> places{};
+    if (const auto loaded = load_modules(boot.modules, boot.map, memory, taken, places); !loaded)
+        return std::unexpected(loaded.error());
     const auto info_place = taken.place_low(info_size(boot), boot.map);
     if (!info_place) return load_error("not enough memory: the boot information has no place");
-    const auto written = write_info(boot, *places, *info_place, memory);
+    const auto written = write_info(boot, places, *info_place, memory);
     if (!written) return load_error("the memory map names memory that the guest does not have");
 
     InitialState state = protected_mode_state(entry->value, written->gdt);

@@ -76,6 +76,24 @@ std::optional<Range> Footprint::place_low(std::uint64_t size, std::span<const E8
     return place ? take(*place) : place_above(base_memory_end, size, map);
 }
 
+std::expected<void, LoadError> load_modules(std::span<const BootModule> modules, std::span<const E820Entry> map,
+                                            Memory& memory, Footprint& taken, std::span<Range> places) {
+    if (modules.size() > places.size()) return load_error("there are more than {} modules", places.size());
+    GuestPhys floor = std::max(taken.end(), base_memory_end);
+    for (std::size_t i = 0; i < modules.size(); ++i) {
+        const auto data = modules[i].data;
+        const auto place = taken.place_above(floor, data.size(), map);
+        if (!place)
+            return load_error("not enough memory: module {} of {} KiB does not fit behind the kernel", i + 1,
+                              (data.size() + kib - 1) / kib);
+        if (!memory.write(place->first, data))
+            return load_error("the memory map names memory that the guest does not have");
+        places[i] = {place->first, place->first + data.size()};
+        floor = place->end;
+    }
+    return {};
+}
+
 GuestPhys BlockWriter::append(std::span<const std::byte> bytes) {
     next_ = next_.align_up(alignment);
     const GuestPhys at = next_;

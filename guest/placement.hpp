@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <expected>
 #include <optional>
 #include <span>
 #include <string_view>
 
 #include "guest/e820.hpp"
+#include "guest/load_error.hpp"
 #include "guest/memory.hpp"
 #include "lib/address.hpp"
 
@@ -51,7 +53,7 @@ std::uint64_t largest_usable(std::span<const E820Entry> map);
 // The places that are taken already.
 class Footprint {
   public:
-    static constexpr std::size_t max_parts = 48;
+    static constexpr std::size_t max_parts = 64;
 
     // False when there are too many.
     [[nodiscard]] bool add(const Range& part);
@@ -69,6 +71,10 @@ class Footprint {
     std::array<Range, max_parts> parts_{};
     std::size_t count_{};
 };
+
+// Puts each module into whole pages behind the kernel, in order, and its place into `places`.
+std::expected<void, LoadError> load_modules(std::span<const BootModule> modules, std::span<const E820Entry> map,
+                                            Memory& memory, Footprint& taken, std::span<Range> places);
 
 // Writes one thing after the other into a place, and says where each went.
 class BlockWriter {

@@ -10,6 +10,7 @@
 #include "guest/loader_flat.hpp"
 #include "guest/loader_linux.hpp"
 #include "guest/loader_multiboot.hpp"
+#include "guest/loader_pvh.hpp"
 #include "guest/memory_map.hpp"
 #include "lib/log.hpp"
 #include "mm/window.hpp"
@@ -151,7 +152,8 @@ Vm::LoadResult Vm::load_kernel(std::span<const std::byte> kernel, std::span<cons
             return guest::load_linux({kernel, initrd, config_.cmdline, e820, guest::layout::rsdp}, *memory_);
         case guest::Loader::multiboot:
             return guest::load_multiboot({kernel, config_.cmdline, modules, e820}, *memory_);
-        case guest::Loader::pvh: return guest::load_error("this version has no PVH loader");
+        case guest::Loader::pvh:
+            return guest::load_pvh({kernel, initrd, config_.cmdline, modules, e820, guest::layout::rsdp}, *memory_);
         case guest::Loader::flat: break;
     }
     return guest::load_flat(kernel, e820, *memory_);

@@ -113,7 +113,7 @@ BENCH_PROGRAMS := $(GUEST_FILES)/bench/cpuid.bin
 PROGRAM_START := $(BUILD)/programs/tests/system/guests/start.S.o
 
 .PHONY: test-guests bench-guests
-test-guests: $(TEST_PROGRAMS) $(MULTIBOOT_PROGRAMS) $(GUEST_FILES)/tests/initramfs.cpio
+test-guests: $(TEST_PROGRAMS) $(MULTIBOOT_PROGRAMS) $(GUEST_FILES)/tests/vmlinux $(GUEST_FILES)/tests/initramfs.cpio
 bench-guests: $(BENCH_PROGRAMS) $(GUEST_FILES)/bench/initramfs.cpio
 
 $(BUILD)/programs/%.o: % scripts/targets.mk
@@ -144,6 +144,11 @@ $(GUEST_FILES)/tests/report.elf: $(MULTIBOOT_OBJECTS)/start.S.o $(MULTIBOOT_OBJE
 
 $(GUEST_FILES)/tests/addressed.bin: $(MULTIBOOT_OBJECTS)/addresses.S.o $(MULTIBOOT_OBJECTS)/report.cpp.o tests/system/guests/flat.ld
 	$(program)
+
+# The ELF kernel that is packed in the bzImage, for the PVH loader.
+$(GUEST_FILES)/tests/vmlinux: scripts/extract-vmlinux $(GUEST_FILES)/vmlinuz
+	@mkdir -p $(@D)
+	$^ $@
 
 # The initramfs of the default guests with a command more.
 $(GUEST_FILES)/tests/tsc: tests/system/guests/tsc.S scripts/targets.mk

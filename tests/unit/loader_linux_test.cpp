@@ -219,11 +219,8 @@ TEST_F(LoaderLinux, Truncated) {
 }
 
 TEST_F(LoaderLinux, WrongKinds) {
-    put<std::uint16_t>(kernel, 0x236, 0x7e);
-    expect_refusal("the kernel has no 64-bit entry point: a 64-bit kernel is needed");
-    kernel = bzimage();
-    put<std::uint16_t>(kernel, 0x206, 0x20b);
-    expect_refusal("the kernel has boot protocol 2.11: 2.12 or newer is needed (Linux 3.8)");
+    put<std::uint16_t>(kernel, 0x206, 0x209);
+    expect_refusal("the kernel has boot protocol 2.9: 2.10 or newer is needed (Linux 2.6.31)");
     kernel = bzimage();
     put<std::uint8_t>(kernel, 0x211, 0);
     expect_refusal("the kernel is a zImage, which loads below 1 MiB: a bzImage is needed");
@@ -232,6 +229,34 @@ TEST_F(LoaderLinux, WrongKinds) {
     expect_refusal("the kernel is not a Linux bzImage");
     kernel.assign(1 * mib, std::byte{0x7f});
     expect_refusal("the kernel is not a Linux bzImage");
+}
+
+// boot.rst, "32-bit boot protocol": protected mode without paging, entered at the load address.
+TEST_F(LoaderLinux, AKernelWithout64BitEntryPointIsEnteredInProtectedMode) {
+    put<std::uint16_t>(kernel, 0x236, 0x7e);
+    const auto state = load();
+    ASSERT_TRUE(state) << state.error().message();
+    EXPECT_EQ(state->rip, 16 * mib);
+    EXPECT_EQ(state->cr0 & (isa::cr0::PE | isa::cr0::PG), isa::cr0::PE);
+    EXPECT_EQ(state->cr4 | state->efer | state->cr3, 0u);
+    EXPECT_EQ(state->rflags, isa::rflags::FIXED);
+    EXPECT_EQ(param<std::uint32_t>(*state, 0x202), 0x53726448u) << "ESI points to boot_params";
+    for (const isa::Gpr r : {isa::Gpr::RBP, isa::Gpr::RDI, isa::Gpr::RBX}) EXPECT_EQ(state->gpr[r], 0u);
+    const auto at = [&](isa::Segment s) { return state->segments[static_cast<std::size_t>(s)]; };
+    EXPECT_EQ(at(isa::Segment::CS).selector, 0x10);
+    EXPECT_EQ(at(isa::Segment::CS).rights, ar::P | ar::S | ar::G | ar::DB | 0xb);
+    EXPECT_EQ(at(isa::Segment::DS).selector, 0x18);
+    EXPECT_EQ(memory->at<std::uint64_t>(state->gdtr_base + 0x10), 0x00cf9b000000ffffu);
+    EXPECT_EQ(memory->at<std::uint64_t>(state->gdtr_base + 0x18), 0x00cf93000000ffffu);
+}
+
+TEST_F(LoaderLinux, Protocol210HasNoFlagsOf64BitEntry) {
+    put<std::uint16_t>(kernel, 0x206, 0x20a);
+    put<std::uint16_t>(kernel, 0x200, 0x62eb);  // the header ends at 264h
+    const auto state = load();
+    ASSERT_TRUE(state) << state.error().message();
+    EXPECT_EQ(state->cr0 & isa::cr0::PG, 0u);
+    EXPECT_EQ(param<std::uint32_t>(*state, 0x264), 0u);
 }
 
 // Any damage to the header is either harmless or refused: nothing is read or written outside.

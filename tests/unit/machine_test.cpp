@@ -173,6 +173,56 @@ TEST_F(MachineTest, EveryWayToReset) {
     EXPECT_EQ(events.power_offs, 0);
 }
 
+class MachineWithTestDevices : public MachineTest {
+  protected:
+    MachineWithTestDevices() {
+        machine = std::make_unique<Machine>(MachineConfig{.memory = 256 * mib,
+                                                          .vcpus = 2,
+                                                          .crystal_hz = 50'000'000,
+                                                          .debug_exit = true,
+                                                          .debug_console = true,
+                                                          .test_ram = ram},
+                                            timers, peer, events);
+        machine->connect(0, processors[0]);
+    }
+    std::vector<std::byte> ram{TestDevice::ram_size};
+};
+
+TEST_F(MachineWithTestDevices, AreAtTheirPlaces) {
+    out(0xf4, 7, 4);
+    for (const char c : std::string{"Shutdown"}) out(0x8900, static_cast<std::uint8_t>(c));
+    EXPECT_EQ(events.exits, (std::vector<std::uint64_t>{15, 0}));
+    out(0xe9, 'x');
+    EXPECT_EQ(in(0x402), 0xe9u);
+    EXPECT_EQ(peer.sent, "x");
+    out(0xe0, 0x12345678, 4);
+    EXPECT_EQ(in(0xe2, 2), 0x1234u);
+    machine->mmio().write(GuestPhys{0xff00'0010}, 4, 0xcafe);
+    EXPECT_EQ(machine->mmio().read(GuestPhys{0xff00'0010}, 4), 0xcafeu);
+    EXPECT_FALSE(machine->output_stalled());
+}
+
+TEST_F(MachineWithTestDevices, DriveIsaInterruptsAndPinsOfTheIoApic) {
+    route_ioapic(0);
+    out(0x200e, 1);
+    EXPECT_EQ(machine->lapic(0).acknowledge(), 0x4e);
+    // Pin 20 as a PCI interrupt: level triggered, active low.
+    ioapic(0x10 + 2 * 20 + 1, 0);
+    ioapic(0x10 + 2 * 20, 0x60 | 1u << 13 | 1u << 15);
+    EXPECT_EQ(machine->lapic(0).acknowledge(), std::nullopt);
+    out(0x2014, 0);
+    EXPECT_EQ(machine->lapic(0).acknowledge(), 0x60);
+}
+
+TEST_F(MachineTest, DevicesForTestsAreNotThereUnlessAskedFor) {
+    for (const int port : {0xe0, 0xe9, 0xf4, 0x402, 0x2000, 0x8900})
+        EXPECT_EQ(in(static_cast<std::uint16_t>(port)), 0xffu) << std::hex << port;
+    out(0xf4, 0);
+    for (const char c : std::string{"Shutdown"}) out(0x8900, static_cast<std::uint8_t>(c));
+    EXPECT_TRUE(events.exits.empty());
+    EXPECT_EQ(machine->mmio().read(GuestPhys{0xff00'0000}, 4), 0xffffffffu);
+}
+
 TEST_F(MachineTest, PowerOff) {
     out(0x604, 1u << 13 | 5u << 10, 2);
     EXPECT_EQ(events.power_offs, 1);
