@@ -15,7 +15,7 @@ namespace {
 
 using namespace acpi;
 
-constexpr std::uint8_t sci_irq = 9;
+constexpr std::uint8_t sci_irq = AcpiPm::sci_irq;
 constexpr std::uint8_t cmos_century = 0x32;
 
 std::uint8_t sum(std::span<const std::byte> bytes) {

@@ -17,6 +17,7 @@ Machine::Machine(const MachineConfig& config, TimerQueue& timers, SerialPeer& se
     add_lapics(config, timers);
     connect_interrupts();
     claim_addresses();
+    add_fw_cfg(config, timers);
     add_test_devices(config, serial, events);
     const MemoryMap map{config.memory};
     rtc_.describe_machine(map.low_size(), map.high_size(), vcpus_);
@@ -27,7 +28,7 @@ void Machine::connect_interrupts() {
     i8042_.irq().connect(fabric_.isa_input(1));
     uart_.irq().connect(fabric_.isa_input(4));
     rtc_.irq().connect(fabric_.isa_input(8));
-    acpi_pm_.sci().connect(fabric_.isa_input(9));
+    acpi_pm_.sci().connect(fabric_.isa_input(AcpiPm::sci_irq));
     // A timer interrupt that is masked everywhere, as systems with another timer leave it, costs nothing.
     fabric_.watch(0, Delegate<void(bool)>::to<&Pit::watch>(&pit_));
 }
@@ -54,7 +55,14 @@ void Machine::claim_addresses() {
     if (!mmio_.claim(layout::ioapic, page_size, fabric_.io_apic())) panic("guest: no place for the I/O APIC");
 }
 
-// Those that are there only because the configuration asks. They come last on the bus.
+// This and those for tests are there only because the configuration asks. They come last on the bus.
+void Machine::add_fw_cfg(const MachineConfig& config, TimerQueue& timers) {
+    if (config.fw_cfg_memory == nullptr) return;
+    fw_cfg_.emplace(*config.fw_cfg_memory, timers);
+    claim(FwCfg::selector_port, FwCfg::data_port, *fw_cfg_);
+    claim(FwCfg::dma_port, FwCfg::dma_last, *fw_cfg_);
+}
+
 void Machine::add_test_devices(const MachineConfig& config, SerialPeer& serial, MachineEvents& events) {
     if (config.debug_exit) {
         debug_exit_.emplace(Delegate<void(std::uint64_t)>::to<&MachineEvents::exit>(&events));

@@ -13,6 +13,7 @@
 #include "guest/console.hpp"
 #include "guest/debug_console.hpp"
 #include "guest/debug_exit.hpp"
+#include "guest/fw_cfg.hpp"
 #include "guest/i8042.hpp"
 #include "guest/interrupt.hpp"
 #include "guest/irq_fabric.hpp"
@@ -35,6 +36,7 @@ struct MachineConfig {
     bool pace_serial{};            // the UART takes the time of its baud rate
     bool debug_exit{};
     bool debug_console{};
+    Memory* fw_cfg_memory{};          // the guest's, with which there is a firmware configuration device
     std::span<std::byte> test_ram{};  // TestDevice::ram_size bytes, with which there is a test device
 };
 
@@ -74,6 +76,9 @@ class Machine {
     Rtc& rtc() { return rtc_; }
     const I8042& i8042() const { return i8042_; }
 
+    // Null if the configuration asks for none.
+    FwCfg* fw_cfg() { return fw_cfg_ ? &*fw_cfg_ : nullptr; }
+
     // The console has room again.
     void transmit_room();
     // What a vCPU wrote last found no room: it must wait.
@@ -94,6 +99,7 @@ class Machine {
     void connect_interrupts();
     void claim_addresses();
     void add_test_devices(const MachineConfig& config, SerialPeer& serial, MachineEvents& events);
+    void add_fw_cfg(const MachineConfig& config, TimerQueue& timers);
     void connect_test_device();
     void add_lapics(const MachineConfig& config, TimerQueue& timers);
     void show_lapic(unsigned vcpu);
@@ -109,6 +115,7 @@ class Machine {
     I8042 i8042_;
     AcpiPm acpi_pm_;
     PciHost pci_;
+    std::optional<FwCfg> fw_cfg_;
     std::optional<DebugExit> debug_exit_;
     std::optional<DebugConsole> debug_console_;
     std::optional<TestDevice> test_device_;

@@ -16,12 +16,12 @@ namespace bulkhead::guest {
 namespace layout {
 
 inline constexpr GuestPhys ebda{0x9'fc00};  // top of base memory: reserved, as on every PC
-// Firmware's area below 1 MiB holds the tables, first the ACPI ones, then the pointer to them, then room for others.
+// Firmware's area below 1 MiB holds the tables: the ACPI ones, the pointer to them, and those of the MP specification.
 inline constexpr GuestPhys bios_area{0xe'0000};
 inline constexpr GuestPhys acpi_tables{0xe'0000};
 inline constexpr std::uint64_t acpi_tables_size = 64 * kib;
 inline constexpr GuestPhys rsdp{0xf'0000};
-inline constexpr GuestPhys other_tables{0xf'1000};
+inline constexpr GuestPhys mp_pointer{0xf'1000};  // the MP table follows it
 inline constexpr GuestPhys extended_memory{1 * mib};
 // RAM below 4 GiB ends here at the latest; PCI's window and the interrupt controllers are above.
 inline constexpr GuestPhys low_ram_limit{3 * gib};

@@ -97,6 +97,11 @@ class Vm final : public guest::MachineEvents {
 
   private:
     using Step = std::expected<void, std::string_view>;
+    struct BootFiles {
+        std::span<const std::byte> kernel, initrd;
+        std::array<guest::BootModule, guest::max_modules> modules{};
+        std::size_t module_count{};
+    };
     using LoadResult = std::expected<guest::InitialState, guest::LoadError>;
 
     // #DB, #AC and #MC: see handler::exception_or_nmi.
@@ -106,11 +111,12 @@ class Vm final : public guest::MachineEvents {
     Step begin_building();
     Step add_block();
     Step finish_building(CpuLoop& cpu);
-    Step write_tables();
-    Step load(guest::InitialState& initial);
-    LoadResult load_kernel(std::span<const std::byte> kernel, std::span<const std::byte> initrd,
-                           std::span<const guest::BootModule> modules);
     bool find_module(std::string_view what, std::string_view file, std::span<const std::byte>& data) const;
+    Step find_files(BootFiles& files) const;
+    Step write_tables();
+    LoadResult load_kernel(const BootFiles& files);
+    Step load(const BootFiles& files, guest::InitialState& initial);
+    bool fill_fw_cfg(const BootFiles& files, std::uint64_t entry);
     std::expected<std::span<std::byte>, std::string_view> test_ram();
     Step create_vcpu(const guest::InitialState& initial, CpuLoop& cpu);
     void fail(std::string_view why);

@@ -5,12 +5,7 @@
 
 #include "arch/cpu/clock.hpp"
 #include "arch/cpu/instructions.hpp"
-#include "guest/acpi_tables.hpp"
 #include "guest/control_registers.hpp"
-#include "guest/loader_flat.hpp"
-#include "guest/loader_linux.hpp"
-#include "guest/loader_multiboot.hpp"
-#include "guest/loader_pvh.hpp"
 #include "guest/memory_map.hpp"
 #include "lib/log.hpp"
 #include "mm/window.hpp"
@@ -122,62 +117,6 @@ Vm::Step Vm::add_block() {
     return {};
 }
 
-std::span<const std::byte> Vm::module(std::string_view wanted) const {
-    for (const Module& m : the_system.handover->modules)
-        if (m.name == wanted) return m.data;
-    return {};
-}
-
-// An empty name stands for no file.
-bool Vm::find_module(std::string_view what, std::string_view file, std::span<const std::byte>& data) const {
-    data = module(file);
-    if (!data.empty() || file.empty()) return true;
-    log("guest {}: {} {} is not among the boot modules", name(), what, file);
-    return false;
-}
-
-Vm::Step Vm::write_tables() {
-    if (!guest::write_acpi_tables(*memory_, {.vcpus = config_.vcpus, .dsdt = guest::built_in_dsdt()}))
-        return std::unexpected("its ACPI tables could not be written");
-    return {};
-}
-
-Vm::LoadResult Vm::load_kernel(std::span<const std::byte> kernel, std::span<const std::byte> initrd,
-                               std::span<const guest::BootModule> modules) {
-    std::array<guest::E820Entry, guest::MemoryMap::max_e820_entries> storage;
-    const guest::MemoryMap map{config_.memory};
-    const auto e820 = map.e820(storage);
-    switch (config_.loader) {
-        case guest::Loader::linux:
-            return guest::load_linux({kernel, initrd, config_.cmdline, e820, guest::layout::rsdp}, *memory_);
-        case guest::Loader::multiboot:
-            return guest::load_multiboot({kernel, config_.cmdline, modules, e820}, *memory_);
-        case guest::Loader::pvh:
-            return guest::load_pvh({kernel, initrd, config_.cmdline, modules, e820, guest::layout::rsdp}, *memory_);
-        case guest::Loader::flat: break;
-    }
-    return guest::load_flat(kernel, e820, *memory_);
-}
-
-Vm::Step Vm::load(guest::InitialState& initial) {
-    std::span<const std::byte> kernel, initrd;
-    if (!find_module("kernel", config_.kernel, kernel)) return std::unexpected("no kernel");
-    if (!find_module("initrd", config_.initrd, initrd)) return std::unexpected("no initrd");
-    std::array<guest::BootModule, guest::max_modules> modules{};
-    for (std::size_t i = 0; i < config_.module_count; ++i) {
-        modules[i].string = config_.modules[i].string;
-        if (!find_module("module", config_.modules[i].file, modules[i].data)) return std::unexpected("no module");
-    }
-    if (const Step written = write_tables(); !written) return written;
-    const LoadResult state = load_kernel(kernel, initrd, std::span{modules}.first(config_.module_count));
-    if (!state) {
-        log("guest {}: kernel {}: {}", name(), config_.kernel, state.error().message());
-        return std::unexpected("its kernel cannot be loaded");
-    }
-    initial = *state;
-    return {};
-}
-
 // What stands behind the test device's MMIO: frames that are not in the guest's memory.
 std::expected<std::span<std::byte>, std::string_view> Vm::test_ram() {
     if (!config_.test_device) return std::span<std::byte>{};
@@ -190,11 +129,13 @@ std::expected<std::span<std::byte>, std::string_view> Vm::test_ram() {
 }
 
 Vm::Step Vm::finish_building(CpuLoop& cpu) {
-    guest::InitialState initial;
-    if (const Step loaded = load(initial); !loaded) return loaded;
-
     HostCpuid host;
     cpuid_.emplace(cpuid_parameters(config_), guest::Cpuid::Host::to<&HostCpuid::ask>(&host));
+    BootFiles files;
+    guest::InitialState initial;
+    if (const Step found = find_files(files); !found) return found;
+    if (const Step loaded = load(files, initial); !loaded) return loaded;
+
     const guest::TscRatio ratio = guest::tsc_ratio(cpu::tsc_hz());
     const auto ram = test_ram();
     if (!ram) return std::unexpected(ram.error());
@@ -207,8 +148,10 @@ Vm::Step Vm::finish_building(CpuLoop& cpu) {
                                           .pace_serial = config_.serial_pace,
                                           .debug_exit = config_.debug_exit,
                                           .debug_console = config_.debug_console,
+                                          .fw_cfg_memory = config_.fw_cfg ? &*memory_ : nullptr,
                                           .test_ram = *ram},
                      timers_, partition_, *this);
+    if (!fill_fw_cfg(files, initial.rip)) return std::unexpected("its firmware configuration has no room");
     return create_vcpu(initial, cpu);
 }
 

@@ -94,6 +94,20 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "BULKHD", "BULKHEAD", 0x00000001)
                     })
                 }
 
+                // There only if the configuration asks for it: its address register then reads as "QEMU CFG".
+                Device (FWCF)
+                {
+                    Name (_HID, "QEMU0002")
+                    OperationRegion (FWDM, SystemIO, 0x0514, 0x04)
+                    Field (FWDM, DWordAcc, NoLock, Preserve) { SIGN, 32 }
+                    Method (_STA)
+                    {
+                        If (SIGN == 0x554D4551) { Return (0x0B) }
+                        Return (0x00)
+                    }
+                    Name (_CRS, ResourceTemplate () { IO (Decode16, 0x0510, 0x0510, 0x01, 0x0C) })
+                }
+
                 // What the fixed tables name, so that nobody else is given it.
                 Device (SYSR)
                 {

@@ -12,7 +12,7 @@ def multiboot(name, file="report.elf", **keys):
 
 
 MODULES = "module = tests/pulse.bin first -v # no comment\nmodule = tests/echo.bin\n"
-DEVICES = {"debug_exit": "yes", "debug_console": "yes", "test_device": "yes"}
+DEVICES = {"fw_cfg": "yes", "debug_exit": "yes", "debug_console": "yes", "test_device": "yes"}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,16 @@ def test_the_debug_exit_ends_the_guest_with_its_status(machine):
 def test_devices_for_tests(machine):
     assert "\ndebug console\r\n" in machine.text("full")
     assert "test device loop 12abcd78 ram 0001cafe" in machine.text("full")
+
+
+def test_the_firmware_configuration_device(machine):
+    assert f"fw_cfg id 00000003 cpus 0001 ram {16 << 20:016x} error 0 cmdline <one two=3>" in machine.text("full")
+    assert "fw_cfg file <etc/e820>" in machine.text("full")
+    assert "fw_cfg" not in machine.text("plain")
+
+
+def test_tables_are_where_kernels_look(machine):
+    assert "tables rsdp 000f0000 mp 000f1000 ebda 9fc0" in machine.text("plain")
 
 
 def test_they_are_not_there_unless_asked_for(machine):

@@ -209,7 +209,7 @@ TEST_F(AcpiTablesTest, TheDisassemblerAccepts) {
         if (std::string(name) == "dsdt") dsdt_source = source.str();
     }
     std::filesystem::remove_all(directory);
-    for (const char* id : {"PNP0A03", "PNP0501", "PNP0B00", "PNP0000", "PNP0100", "_S5"})
+    for (const char* id : {"PNP0A03", "PNP0501", "PNP0B00", "PNP0000", "PNP0100", "QEMU0002", "_S5"})
         EXPECT_NE(dsdt_source.find(id), std::string::npos) << id;
     for (const char* id : {"PNP0303", "PNP0103", "PNP0200"}) EXPECT_EQ(dsdt_source.find(id), std::string::npos) << id;
 }

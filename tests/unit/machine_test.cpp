@@ -10,6 +10,7 @@
 
 #include "guest/memory_map.hpp"
 #include "lib/address.hpp"
+#include "tests/unit/fake_memory.hpp"
 
 namespace bulkhead::guest {
 namespace {
@@ -212,6 +213,19 @@ TEST_F(MachineWithTestDevices, DriveIsaInterruptsAndPinsOfTheIoApic) {
     EXPECT_EQ(machine->lapic(0).acknowledge(), std::nullopt);
     out(0x2014, 0);
     EXPECT_EQ(machine->lapic(0).acknowledge(), 0x60);
+}
+
+TEST_F(MachineTest, TheFirmwareConfigurationDeviceIsThereIfItHasAMemory) {
+    FakeMemory memory{1 * mib};
+    EXPECT_EQ(machine->fw_cfg(), nullptr);
+    machine = std::make_unique<Machine>(
+        MachineConfig{.memory = 256 * mib, .vcpus = 1, .crystal_hz = 50'000'000, .fw_cfg_memory = &memory}, timers, peer,
+        events);
+    EXPECT_NE(machine->fw_cfg(), nullptr);
+    out(0x510, 0, 2);
+    EXPECT_EQ(in(0x511), static_cast<unsigned>('Q'));
+    EXPECT_EQ(in(0x514, 4), 0x554d4551u);
+    EXPECT_EQ(in(0x51c), 0xffu);
 }
 
 TEST_F(MachineTest, DevicesForTestsAreNotThereUnlessAskedFor) {

@@ -68,7 +68,7 @@ TEST(MemoryMap, NothingInTheHoleOverlaps) {
     EXPECT_LE(layout::pci_window + layout::pci_window_size, layout::ioapic);
     EXPECT_LT(layout::ioapic, layout::lapic);
     EXPECT_LE(layout::acpi_tables + layout::acpi_tables_size, layout::rsdp);
-    EXPECT_LT(layout::rsdp, layout::other_tables);
+    EXPECT_LT(layout::rsdp, layout::mp_pointer);
 }
 
 }  // namespace

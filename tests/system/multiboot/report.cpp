@@ -17,8 +17,10 @@ struct [[gnu::packed]] MapEntry {
     uint32_t type;
 };
 
+// The compiler is not to know the address: it takes those near 0 for an error.
 template <class T>
 const T* at(uint32_t address) {
+    asm("" : "+r"(address));
     return reinterpret_cast<const T*>(address);
 }
 
@@ -86,6 +88,51 @@ void try_debug_console() {
     for (const char* c = "debug console\r\n"; *c; ++c) out8(*c == 'd' ? 0x402 : 0xe9, static_cast<uint8_t>(*c));
 }
 
+// The tables in the BIOS area, each on a 16-byte boundary.
+void report_tables() {
+    serial::put("tables");
+    for (uint32_t p = 0xe0000; p < 0x100000; p += 16) {
+        if (*at<uint64_t>(p) == 0x2052545020445352) word("rsdp", p);
+        if (*at<uint32_t>(p) == 0x5f504d5f) word("mp", p);
+    }
+    word("ebda", *at<uint16_t>(0x40e), 4);
+    line_end();
+}
+
+void fw_cfg_select(uint16_t key) { asm volatile("outw %0, %1" ::"a"(key), "Nd"(uint16_t{0x510})); }
+
+uint64_t fw_cfg_number(uint16_t key, int size) {
+    fw_cfg_select(key);
+    uint64_t value = 0;
+    for (int i = 0; i < size; ++i) value |= uint64_t{in8(0x511)} << (8 * i);
+    return value;
+}
+
+// Numbers by the port, the command line by a transfer, the files' names by REP INSB.
+void try_fw_cfg() {
+    if (fw_cfg_number(0, 4) != 0x554d4551) return;
+    serial::put("fw_cfg");
+    word("id", fw_cfg_number(1, 4));
+    word("cpus", fw_cfg_number(5, 2), 4);
+    word("ram", fw_cfg_number(3, 8), 16);
+    char cmdline[64]{};
+    struct {
+        uint32_t control, length;
+        uint64_t address;
+    } volatile request = {__builtin_bswap32(0x15u << 16 | 8 | 2), __builtin_bswap32(sizeof cmdline - 1),
+                          __builtin_bswap64(reinterpret_cast<uint32_t>(cmdline))};
+    asm volatile("outl %0, %w1" ::"a"(__builtin_bswap32(reinterpret_cast<uint32_t>(&request))), "d"(0x518) : "memory");
+    while (request.control & __builtin_bswap32(~1u)) asm volatile("pause");
+    word("error", __builtin_bswap32(request.control), 1);
+    text(" cmdline", reinterpret_cast<uint32_t>(cmdline));
+    fw_cfg_select(0x19);
+    uint8_t directory[4 + 64];
+    auto* to = directory;
+    uint32_t count = sizeof directory;
+    asm volatile("rep insb" : "+D"(to), "+c"(count) : "d"(0x511) : "memory");
+    text("fw_cfg file", reinterpret_cast<uint32_t>(directory + 12));
+}
+
 void try_test_device() {
     uint32_t value;
     asm volatile("outl %0, %w1" ::"a"(0x12345678), "Nd"(0xe0));
@@ -116,7 +163,9 @@ extern "C" void main(uint32_t eax, uint32_t ebx, uint32_t flags) {
     text("loader", info.boot_loader_name);
     report_modules(info);
     report_map(info);
+    report_tables();
     try_debug_console();
+    try_fw_cfg();
     try_test_device();
     serial::put("report: end\r\n");
     serial::drain();
