@@ -72,10 +72,12 @@ std::expected<Kernel, LoadError> parse(std::span<const std::byte> file) {
     if (header_end < (known_by_flags ? hdr::end_of_2_12 : hdr::end_of_2_10) || header_end > setup ||
         header_end > hdr::e820_table || size <= (kernel.wide ? hdr::entry_64 : 0))
         return load_error("the kernel's setup header contradicts itself");
-    if (file.size() < setup + size)
+    // The size is stated in paragraphs, and some files end within the last.
+    constexpr std::size_t paragraph = 16;
+    if (file.size() + paragraph <= setup + size)
         return load_error("the kernel is truncated: {} bytes instead of {}", file.size(), setup + size);
     kernel.setup_header = file.subspan(hdr::setup_sects, header_end - hdr::setup_sects);
-    kernel.payload = file.subspan(setup, size);
+    kernel.payload = file.subspan(setup, std::min<std::size_t>(size, file.size() - setup));
     kernel.relocatable = get<std::uint8_t>(file, hdr::relocatable_kernel) != 0;
     kernel.alignment = get<std::uint32_t>(file, hdr::kernel_alignment);
     kernel.preferred = get<std::uint64_t>(file, hdr::pref_address);
