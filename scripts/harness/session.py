@@ -81,11 +81,14 @@ class Line:
 
 
 class Partition:
+    """One partition of the console: what it wrote, and what is known of its guest."""
+
     def __init__(self, name, log):
         self.name = name
         self.number = None
         self.state = None
         self.state_text = ""
+        self.started = False
         self.status = None  # with which the guest ended itself, as told by its debug exit
         self.text = bytearray()
         self.cursor = 0  # what is before it was matched by an `expect`
@@ -98,6 +101,12 @@ class Partition:
 
     def close(self):
         self._file.close()
+
+    def ended(self):
+        """The guest is gone, and not only to start over."""
+        if self.state in (PartitionState.CRASHED, PartitionState.EXITED):
+            return True
+        return self.started and self.state == PartitionState.OFF and self.state_text != "reset"
 
     def tail(self):
         return bytes(self.text[-TAIL:]).decode("utf-8", "replace")
@@ -221,6 +230,12 @@ class Session:
         self._wait(lambda: partition.state == state or None, timeout, f"{guest} to be {state.name}", HYPERVISOR)
         return partition.state_text
 
+    def wait_guest_end(self, guest, timeout=120):
+        """Waits until the guest has powered itself off, exited, or failed; gives its last state."""
+        partition = self._partition(guest)
+        return self._wait(lambda: PartitionState(partition.state) if partition.ended() else None, timeout,
+                          f"{guest} to end", guest)
+
     def results(self):
         """What became of each guest so far, as scripts/run writes it for other programs."""
         with self.changed:
@@ -324,6 +339,7 @@ class Session:
                 case console_link.State(number, state, text):
                     partition = self._numbered(number)
                     partition.state, partition.state_text = state, text
+                    partition.started |= state == PartitionState.RUNNING
                     partition.status = int(text) if state == PartitionState.EXITED and text.isdecimal() else None
                     if number == 0 and state == PartitionState.DIED:
                         self.died = True

@@ -90,6 +90,6 @@ def test_refusals(machine, guest, why):
 def test_the_status_is_written_for_other_programs(tmp_path):
     with configuration(multiboot("full", **DEVICES)) as config:
         done = run("--headless", "--machine", "bochs", "--cpus", "1", "--guests", config, "--log", tmp_path,
-                   "--timeout", BOOT, "--until", "full=report: end", "--until", "bulkhead=full: exited")
+                   "--timeout", BOOT, "--until", "full=report: end", "--until-end", "full")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "results.json").read_text()) == {"full": {"state": "exited", "text": "43", "status": 43}}

@@ -193,6 +193,36 @@ def test_states_are_kept(play):
 # ---- scripts/run as a program ---------------------------------------------------------------------------------------
 
 
+def test_a_guest_has_ended_when_it_does_not_start_over(play):
+    def state(played, number, kind, text=b""):
+        played.say(Type.STATE, number, bytes([kind]) + text)
+
+    def script(played):
+        played.hello("a", "b", "c")
+        for number in (1, 2, 3):
+            state(played, number, PartitionState.OFF)
+        state(played, 3, PartitionState.CRASHED, b"not started")
+        state(played, 1, PartitionState.RUNNING)
+        state(played, 1, PartitionState.OFF, b"reset")
+        played.say(Type.DATA, 2, b"here")
+
+    running = play(script, guests=("a", "b", "c"))
+    running.expect("b", "here", 5)
+    assert running.wait_guest_end("c", 5) == PartitionState.CRASHED
+    for guest in "ab":
+        with pytest.raises(session.Timeout):
+            running.wait_guest_end(guest, 0.1)
+
+
+def test_a_guest_that_powers_itself_off_has_ended(play):
+    def script(played):
+        played.hello("a")
+        played.say(Type.STATE, 1, bytes([PartitionState.RUNNING]))
+        played.say(Type.STATE, 1, bytes([PartitionState.OFF]) + b"powered off")
+
+    assert play(script, guests=("a",)).wait_guest_end("a", 5) == PartitionState.OFF
+
+
 def test_the_status_with_which_a_guest_exits_is_in_the_results(play):
     def script(played):
         played.hello("a", "b")
