@@ -11,7 +11,9 @@ constexpr std::string_view word = "Shutdown";
 }  // namespace
 
 // There is nothing to read: zero at the exit port, and nobody at the other.
-std::uint32_t DebugExit::in(std::uint16_t port, unsigned) { return port == shutdown_port ? ~0u : 0; }
+std::uint32_t DebugExit::in(std::uint16_t port, unsigned) {
+    return port == shutdown_port ? ~0u : 0;
+}
 
 void DebugExit::out(std::uint16_t port, unsigned, std::uint32_t value) {
     if (port == shutdown_port)

@@ -16,6 +16,8 @@ constexpr Layout layout_64{64, 24, 32, 54, 56, 56, 8, 16, 24, 32, 40};
 
 constexpr std::uint8_t class_32 = 1, class_64 = 2, little_endian = 1;
 constexpr std::uint16_t type_executable = 2, machine_386 = 3, machine_x86_64 = 62;
+// More than any kernel has: what looks at all of them does not take long.
+constexpr std::size_t most_segments = 40;
 constexpr std::size_t at_class = 4, at_data = 5, at_type = 16, at_machine = 18;
 
 template <class T>
@@ -29,20 +31,25 @@ std::uint64_t get_word(std::span<const std::byte> bytes, std::size_t offset, boo
     return wide ? get<std::uint64_t>(bytes, offset) : get<std::uint32_t>(bytes, offset);
 }
 
-constexpr const Layout& layout_of(bool wide) { return wide ? layout_64 : layout_32; }
+constexpr const Layout& layout_of(bool wide) {
+    return wide ? layout_64 : layout_32;
+}
 
-constexpr std::uint64_t align_4(std::uint64_t n) { return (n + 3) & ~3ull; }
+constexpr std::uint64_t align_4(std::uint64_t n) {
+    return (n + 3) & ~3ull;
+}
 
 }  // namespace
 
 bool Elf::is_elf(std::span<const std::byte> file) {
-    static constexpr std::string_view magic = "\x7f" "ELF";
-    return file.size() >= magic.size() && std::memcmp(file.data(), magic.data(), magic.size()) == 0;
+    static constexpr char magic[] = {0x7f, 'E', 'L', 'F'};
+    return file.size() >= sizeof magic && std::memcmp(file.data(), magic, sizeof magic) == 0;
 }
 
 std::expected<Elf, LoadError> Elf::parse(std::span<const std::byte> file) {
     if (!is_elf(file)) return load_error("the kernel is not an ELF file");
-    if (file.size() < layout_32.size) return load_error("the kernel is truncated: {} bytes are less than an ELF header", file.size());
+    if (file.size() < layout_32.size)
+        return load_error("the kernel is truncated: {} bytes are less than an ELF header", file.size());
     const auto kind = get<std::uint8_t>(file, at_class);
     const auto machine = get<std::uint16_t>(file, at_machine);
     Elf elf;
@@ -62,6 +69,8 @@ std::expected<Elf, LoadError> Elf::parse(std::span<const std::byte> file) {
     elf.header_size_ = get<std::uint16_t>(file, at.phentsize);
     elf.count_ = get<std::uint16_t>(file, at.phnum);
     if (elf.count_ == 0 || elf.header_size_ < at.ph_size) return load_error("the kernel has no ELF segments");
+    if (elf.count_ > most_segments)
+        return load_error("the kernel has {} ELF segments, {} are the most", elf.count_, most_segments);
     if (elf.headers_ > file.size() || elf.count_ * elf.header_size_ > file.size() - elf.headers_)
         return load_error("the kernel is truncated: its program headers are at {:x}, after {} bytes it ends",
                           elf.headers_, file.size());
@@ -138,12 +147,12 @@ std::expected<void, LoadError> Elf::load(std::span<const E820Entry> map, Memory&
         const ElfSegment s = segment(i);
         if (s.type != ElfSegment::LOAD || s.memory_size == 0) continue;
         std::uint64_t end = 0;
-        if (__builtin_add_overflow(s.paddr, s.memory_size, &end) || !is_usable(map, {GuestPhys{s.paddr}, GuestPhys{end}}))
+        if (__builtin_add_overflow(s.paddr, s.memory_size, &end) ||
+            !is_usable(map, {GuestPhys{s.paddr}, GuestPhys{end}}))
             return load_error("not enough memory: no usable range holds the kernel's {} KiB at {}",
                               (s.memory_size + kib - 1) / kib, GuestPhys{s.paddr});
         const Range place{GuestPhys{s.paddr}, GuestPhys{end}};
-        if (!taken.add(place)) return load_error("the kernel has more than {} segments", i);
-        if (!memory.write(place.first, contents(s)) ||
+        if (!taken.add(place) || !memory.write(place.first, contents(s)) ||
             !memory.fill(place.first + s.file_size, s.memory_size - s.file_size, std::byte{}))
             return load_error("the memory map names memory that the guest does not have");
     }

@@ -95,7 +95,8 @@ bool FwCfg::add_file(std::string_view name, std::span<const std::byte> data) {
     ++file_count_;
     put_big_endian(std::span{directory_}, 0, static_cast<std::uint32_t>(file_count_));
     for (Item& item : items_)
-        if (item.key == fw_cfg_key::file_directory) item.data = std::span{directory_}.first(4 + file_count_ * directory_entry);
+        if (item.key == fw_cfg_key::file_directory)
+            item.data = std::span{directory_}.first(4 + file_count_ * directory_entry);
     return true;
 }
 
@@ -112,7 +113,9 @@ void FwCfg::select(std::uint16_t key) {
     offset_ = 0;
 }
 
-std::span<const std::byte> FwCfg::rest() const { return selected_.subspan(std::min(offset_, selected_.size())); }
+std::span<const std::byte> FwCfg::rest() const {
+    return selected_.subspan(std::min(offset_, selected_.size()));
+}
 
 // Zeros behind the end.
 std::uint8_t FwCfg::next_byte() {

@@ -31,7 +31,7 @@ class IrqFabric final : public InterruptBus, public LapicBus {
 
     // For the device that has this interrupt.
     Delegate<void(bool)> isa_input(unsigned irq) { return Delegate<void(bool)>::to<&Input::set>(&inputs_[irq]); }
-    // For what drives a pin of the I/O APIC that no ISA interrupt has, 16 to 23: `true` is high, which is how they idle.
+    // For what drives a pin of the I/O APIC that no ISA interrupt has, 16 to 23: `true` is high, as they idle.
     Delegate<void(bool)> pci_input(unsigned pin) { return isa_input(pin); }
     // Called with whether a change of this input can have any effect now: one device can save itself work.
     void watch(unsigned irq, Delegate<void(bool)> watched);

@@ -176,7 +176,8 @@ constexpr std::array<std::uint64_t, 4> gdt_64{0, 0, 0x00af'9b00'0000'ffff, 0x00c
 
 bool write_all(const LinuxBoot& boot, const Kernel& kernel, const Range& kernel_at, const Range& initrd_at,
                Memory& memory) {
-    return memory.store(gdt_at, kernel.wide ? gdt_64 : boot_gdt) && write_boot_params(boot, kernel, kernel_at, initrd_at, memory) &&
+    return memory.store(gdt_at, kernel.wide ? gdt_64 : boot_gdt) &&
+           write_boot_params(boot, kernel, kernel_at, initrd_at, memory) &&
            memory.write(cmdline_at, std::as_bytes(std::span{boot.cmdline})) &&
            memory.store(cmdline_at + boot.cmdline.size(), std::byte{}) &&
            (!kernel.wide || write_page_tables(memory)) &&

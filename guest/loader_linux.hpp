@@ -22,8 +22,8 @@ struct LinuxBoot {
     GuestPhys rsdp{};
 };
 
-// Loads a kernel by the boot protocol (Linux, Documentation/arch/x86/boot.rst), 2.10 or newer: by the 64-bit one where it
-// has a 64-bit entry point, with the first 4 GiB mapped to themselves, else by the 32-bit one.
+// Loads a kernel by the boot protocol (Linux, Documentation/arch/x86/boot.rst), 2.10 or newer: by the 64-bit one where
+// it has a 64-bit entry point, with the first 4 GiB mapped to themselves, else by the 32-bit one.
 [[nodiscard]] std::expected<InitialState, LoadError> load_linux(const LinuxBoot& boot, Memory& memory);
 
 }  // namespace bulkhead::guest

@@ -61,8 +61,7 @@ std::expected<GuestPhys, LoadError> load_by_addresses(const MultibootBoot& boot,
     if ((a.load_end_addr != 0 && a.load_end_addr < a.load_addr) || end < loaded || a.entry_addr < a.load_addr ||
         GuestPhys{a.entry_addr} >= end)
         return load_error("the kernel's Multiboot header contradicts itself");
-    if (size > in_file)
-        return load_error("the kernel is truncated: {} bytes of {} are there", in_file, size);
+    if (size > in_file) return load_error("the kernel is truncated: {} bytes of {} are there", in_file, size);
     if (!is_usable(boot.map, {first, end}))
         return load_error("not enough memory: no usable range holds the kernel's {} KiB at {}",
                           (end - first + kib - 1) / kib, first);
@@ -85,13 +84,15 @@ std::expected<GuestPhys, LoadError> load_elf(const MultibootBoot& boot, Memory& 
 
 std::uint64_t info_size(const MultibootBoot& boot) {
     std::uint64_t size = BlockWriter::room(sizeof(mb::Info)) + BlockWriter::room(sizeof boot_gdt) +
-        BlockWriter::room(loader_name) + BlockWriter::room(boot.cmdline);
+                         BlockWriter::room(loader_name) + BlockWriter::room(boot.cmdline);
     for (const BootModule& module : boot.modules)
         size += BlockWriter::room(sizeof(mb::Module)) + BlockWriter::room(module.string);
     return size + boot.map.size() * BlockWriter::room(sizeof(mb::MapEntry));
 }
 
-constexpr std::uint32_t address_32(GuestPhys address) { return static_cast<std::uint32_t>(address.value); }
+constexpr std::uint32_t address_32(GuestPhys address) {
+    return static_cast<std::uint32_t>(address.value);
+}
 
 // Sizes of the memory from 0 and from 1 MiB on, up to the first hole.
 void describe_memory(mb::Info& info, std::span<const E820Entry> map) {
@@ -106,7 +107,8 @@ struct Written {
     GuestPhys info, gdt;
 };
 
-std::optional<Written> write_info(const MultibootBoot& boot, std::span<const Range> places, const Range& at, Memory& memory) {
+std::optional<Written> write_info(const MultibootBoot& boot, std::span<const Range> places, const Range& at,
+                                  Memory& memory) {
     BlockWriter out{memory, at};
     mb::Info info{.flags = mb::info_flag::CMDLINE | mb::info_flag::BOOT_LOADER_NAME};
     describe_memory(info, boot.map);
@@ -129,9 +131,8 @@ std::optional<Written> write_info(const MultibootBoot& boot, std::span<const Ran
     info.mmap_length = static_cast<std::uint32_t>(boot.map.size() * sizeof(mb::MapEntry));
     for (std::size_t i = 0; i < boot.map.size(); ++i) {
         const E820Entry& entry = boot.map[i];
-        const GuestPhys entry_at = out.append_value(mb::MapEntry{.base_addr = entry.first.value,
-                                                           .length = entry.size,
-                                                           .type = static_cast<std::uint32_t>(entry.type)});
+        const GuestPhys entry_at = out.append_value(mb::MapEntry{
+            .base_addr = entry.first.value, .length = entry.size, .type = static_cast<std::uint32_t>(entry.type)});
         if (i == 0) info.mmap_addr = address_32(entry_at);
     }
     if (!out.good() || !memory.store(info_at, info)) return std::nullopt;
@@ -143,7 +144,8 @@ std::optional<Written> write_info(const MultibootBoot& boot, std::span<const Ran
 std::expected<InitialState, LoadError> load_multiboot(const MultibootBoot& boot, Memory& memory) {
     const auto found = find_header(boot.kernel);
     if (!found)
-        return load_error("the kernel has no Multiboot header in its first {} bytes", std::min(boot.kernel.size(), mb::search));
+        return load_error("the kernel has no Multiboot header in its first {} bytes",
+                          std::min(boot.kernel.size(), mb::search));
     if (const auto known = check_flags(found->header.flags); !known) return std::unexpected(known.error());
     Footprint taken;
     const bool has_addresses = (found->header.flags & mb::header_flag::AOUT_KLUDGE) != 0;

@@ -23,7 +23,8 @@ struct MultibootBoot {
 };
 
 // Loads a kernel by the Multiboot Specification, version 0.6.96 ("Multiboot 1"): 32-bit protected mode without paging,
-// flat segments, EAX and EBX as there. The modules follow the kernel, page-aligned; the boot information lies in base memory.
+// flat segments, EAX and EBX as there. The modules follow the kernel, page-aligned; the boot information lies in base
+// memory.
 [[nodiscard]] std::expected<InitialState, LoadError> load_multiboot(const MultibootBoot& boot, Memory& memory);
 
 }  // namespace bulkhead::guest

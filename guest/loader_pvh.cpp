@@ -31,7 +31,8 @@ std::expected<GuestPhys, LoadError> find_entry(const Elf& elf) {
 
 std::uint64_t info_size(const PvhBoot& boot, std::span<const BootModule> files) {
     std::uint64_t size = BlockWriter::room(sizeof(pvh::StartInfo)) + BlockWriter::room(sizeof boot_gdt) +
-        BlockWriter::room(boot.cmdline) + boot.map.size() * BlockWriter::room(sizeof(pvh::MemmapEntry));
+                         BlockWriter::room(boot.cmdline) +
+                         boot.map.size() * BlockWriter::room(sizeof(pvh::MemmapEntry));
     for (const BootModule& file : files)
         size += BlockWriter::room(sizeof(pvh::ModlistEntry)) + BlockWriter::room(file.string);
     return size;

@@ -24,8 +24,9 @@ struct PvhBoot {
     GuestPhys rsdp{};
 };
 
-// Loads a kernel that has the note XEN_ELFNOTE_PHYS32_ENTRY (Xen, docs/misc/pvh.pandoc), as Linux's vmlinux does: 32-bit
-// protected mode without paging, flat segments, EBX at hvm_start_info of version 1. The modules follow the kernel.
+// Loads a kernel that has the note XEN_ELFNOTE_PHYS32_ENTRY (Xen, docs/misc/pvh.pandoc), as Linux's vmlinux does:
+// 32-bit protected mode without paging, flat segments, EBX at hvm_start_info of version 1. The modules follow the
+// kernel.
 [[nodiscard]] std::expected<InitialState, LoadError> load_pvh(const PvhBoot& boot, Memory& memory);
 
 }  // namespace bulkhead::guest

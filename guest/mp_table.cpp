@@ -45,7 +45,7 @@ class TableBuilder {
 
   private:
     static constexpr std::size_t most = sizeof(mp::Header) + max_vcpus * sizeof(mp::Processor) + 2 * sizeof(mp::Bus) +
-        sizeof(mp::IoApic) + (IrqFabric::isa_irqs + 2) * sizeof(mp::Interrupt);
+                                        sizeof(mp::IoApic) + (IrqFabric::isa_irqs + 2) * sizeof(mp::Interrupt);
     mp::Header header_;
     std::array<std::byte, most> bytes_{};
     std::size_t used_{sizeof(mp::Header)};

@@ -6,7 +6,9 @@ namespace {
 
 constexpr GuestPhys base_memory_end{1 * mib};
 
-constexpr std::uint64_t whole_pages(std::uint64_t size) { return (size + page_size - 1) & ~(page_size - 1); }
+constexpr std::uint64_t whole_pages(std::uint64_t size) {
+    return (size + page_size - 1) & ~(page_size - 1);
+}
 
 }  // namespace
 

@@ -60,9 +60,11 @@ class Footprint {
     bool overlaps(const Range& range) const;
     GuestPhys end() const;
 
-    // The lowest free place of whole pages from `floor` on; what is placed is taken. Nothing when no usable range has room.
+    // The lowest free place of whole pages from `floor` on; what is placed is taken. Nothing when no usable range has
+    // room.
     std::optional<Range> place_above(GuestPhys floor, std::uint64_t size, std::span<const E820Entry> map);
-    // The highest free place of whole pages in base memory, above its first page; if it has none, the lowest above 1 MiB.
+    // The highest free place of whole pages in base memory, above its first page; if it has none, the lowest above 1
+    // MiB.
     std::optional<Range> place_low(std::uint64_t size, std::span<const E820Entry> map);
 
   private:
@@ -86,8 +88,7 @@ class BlockWriter {
     // With a zero behind it.
     GuestPhys append_text(std::string_view text);
     template <class T>
-        requires std::is_trivially_copyable_v<T>
-    GuestPhys append_value(const T& value) {
+    requires std::is_trivially_copyable_v<T> GuestPhys append_value(const T& value) {
         return append(std::as_bytes(std::span{&value, 1}));
     }
     // False when something did not fit or was not RAM.

@@ -52,7 +52,8 @@ Vm::LoadResult Vm::load_kernel(const BootFiles& files) {
             return guest::load_multiboot({files.kernel, config_.cmdline, modules, e820}, *memory_);
         case guest::Loader::pvh:
             return guest::load_pvh({files.kernel, files.initrd, config_.cmdline, modules, e820, rsdp}, *memory_);
-        case guest::Loader::flat: break;
+        case guest::Loader::flat:
+            break;
     }
     return guest::load_flat(files.kernel, e820, *memory_);
 }
@@ -60,9 +61,8 @@ Vm::LoadResult Vm::load_kernel(const BootFiles& files) {
 Vm::Step Vm::write_tables() {
     const isa::CpuidResult features = cpuid_->get(1, 0, guest::CpuidDynamic{});
     if (!guest::write_acpi_tables(*memory_, {.vcpus = config_.vcpus, .dsdt = guest::built_in_dsdt()}) ||
-        !guest::write_mp_table(*memory_, {.vcpus = config_.vcpus,
-                                          .cpu_signature = features.eax,
-                                          .cpu_features = features.edx}) ||
+        !guest::write_mp_table(*memory_,
+                               {.vcpus = config_.vcpus, .cpu_signature = features.eax, .cpu_features = features.edx}) ||
         !guest::write_bios_data(*memory_))
         return std::unexpected("its tables could not be written");
     return {};

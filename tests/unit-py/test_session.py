@@ -314,3 +314,12 @@ def test_kvm_is_picked_only_if_it_offers_vmx(qemu):
 def test_without_dev_kvm_bochs_is_picked(monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert machine.choose("auto") == "bochs"
+
+
+def test_modules_are_files_too_and_their_strings_are_not(tmp_path):
+    (tmp_path / "kernel").write_bytes(b"k")
+    (tmp_path / "first").write_bytes(b"f")
+    config = tmp_path / "guests.conf"
+    config.write_text("[a]\nloader = multiboot\nkernel = kernel\nmodule = first -v other # x\nmodule=gone\nmodule = first\n")
+    found = guests_conf.load(config).modules
+    assert found == {"kernel": tmp_path / "kernel", "first": tmp_path / "first", "gone": None}

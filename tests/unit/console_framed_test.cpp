@@ -145,6 +145,17 @@ TEST_F(FramedConsole, StatesComeAfterTheOutputBeforeThem) {
     EXPECT_EQ(drain(), expected);
 }
 
+TEST_F(FramedConsole, TheTextOfAStateIsKept) {
+    start();
+    std::string text = "43";
+    console->set_state(1, PartitionState::exited, text);
+    text = "xx";
+    console->set_state(1, PartitionState::crashed, std::string(200, 'l'));
+    const std::vector<Received> expected{{Type::state, 1, byte(6) + "43"},
+                                         {Type::state, 1, byte(3) + std::string(47, 'l')}};
+    EXPECT_EQ(drain(), expected) << "a long one is cut";
+}
+
 TEST_F(FramedConsole, InputIsTakenOnceAndAcknowledged) {
     start();
     send(Type::input, 5, 0, "ls\r");

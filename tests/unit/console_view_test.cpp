@@ -137,6 +137,10 @@ TEST_F(ConsoleViewTest, StatesAreToldAfterWhatTheGuestWrote) {
               "shows its state)\r\n");
     console->set_state(2, PartitionState::off);
     EXPECT_EQ(drain(), "") << "of the guest in focus only";
+    console->set_state(1, PartitionState::exited, "43");
+    EXPECT_TRUE(contains(drain(), "[one]\033[0m has exited, status: 43 (Ctrl-A r"));
+    console->set_state(1, PartitionState::crashed);
+    drain();
     type(
         "\x01"
         "1");

@@ -15,7 +15,9 @@ namespace {
 using namespace bulkhead;
 using namespace bulkhead::guest;
 
-std::span<const std::byte> bytes(std::string_view text) { return std::as_bytes(std::span{text}); }
+std::span<const std::byte> bytes(std::string_view text) {
+    return std::as_bytes(std::span{text});
+}
 
 template <class T>
 T swapped(T value) {
@@ -202,8 +204,12 @@ TEST_F(FwCfgTest, ASecondRequestMeanwhileIsAnError) {
 }
 
 TEST_F(FwCfgTest, ItemsOfTheMachine) {
-    ASSERT_TRUE(add_items(device, {.memory = 5 * gib, .vcpus = 3, .loader = Loader::flat, .kernel = bytes("kernel"),
-                                   .cmdline = "a b", .entry = 0x100000}));
+    ASSERT_TRUE(add_items(device, {.memory = 5 * gib,
+                                   .vcpus = 3,
+                                   .loader = Loader::flat,
+                                   .kernel = bytes("kernel"),
+                                   .cmdline = "a b",
+                                   .entry = 0x100000}));
     EXPECT_EQ(number(0x03, 8), 5 * gib);
     EXPECT_EQ(number(0x05, 2), 3u);
     EXPECT_EQ(number(0x0f, 2), 3u);

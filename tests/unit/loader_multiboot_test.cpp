@@ -199,11 +199,11 @@ TEST_F(LoaderMultiboot, TheTextMayStartBehindTheStartOfTheFile) {
 TEST_F(LoaderMultiboot, AddressesThatContradictThemselves) {
     const std::string_view contradiction = "the kernel's Multiboot header contradicts itself";
     const std::pair<std::size_t, std::uint32_t> damages[] = {
-        {0, 0x1fffff},    // header_addr below load_addr
-        {0, 0x200041},    // the text would start before the file
-        {8, 0x1fffff},    // load_end_addr below load_addr
-        {12, 0x200fff},   // bss_end_addr below load_end_addr
-        {16, 0x1fffff},   // entry_addr outside
+        {0, 0x1fffff},   // header_addr below load_addr
+        {0, 0x200041},   // the text would start before the file
+        {8, 0x1fffff},   // load_end_addr below load_addr
+        {12, 0x200fff},  // bss_end_addr below load_end_addr
+        {16, 0x1fffff},  // entry_addr outside
         {16, 0x204000},
     };
     for (const auto& [at, value] : damages) {
@@ -262,6 +262,8 @@ TEST_F(LoaderMultiboot, WrongKinds) {
     kernel = elf_kernel();
     put<std::uint16_t>(kernel, 44, 0);
     expect_refusal("the kernel has no ELF segments");
+    put<std::uint16_t>(kernel, 44, 41);
+    expect_refusal("the kernel has 41 ELF segments, 40 are the most");
 }
 
 TEST_F(LoaderMultiboot, WhatTheHeaderAsksForAndCannotHave) {

@@ -26,12 +26,14 @@ class MpTable : public testing::TestWithParam<unsigned> {
     void SetUp() override {
         ASSERT_TRUE(write_bios_data(memory));
         ASSERT_TRUE(write_acpi_tables(memory, {.vcpus = GetParam(), .dsdt = built_in_dsdt()}));
-        ASSERT_TRUE(write_mp_table(memory, {.vcpus = GetParam(), .cpu_signature = 0x50654, .cpu_features = 0xbfebfbff}));
+        ASSERT_TRUE(
+            write_mp_table(memory, {.vcpus = GetParam(), .cpu_signature = 0x50654, .cpu_features = 0xbfebfbff}));
     }
     // 4: on a 16-byte boundary in the extended BIOS data area, the last KiB of base memory, or F0000h to FFFFFh.
     u32 find_pointer() {
         const u32 ebda = memory.at<u16>(0x40e) * 16u, base_end = memory.at<u16>(0x413) * 1024u;
-        for (const auto& [first, end] : {std::pair{ebda, ebda + 1024}, {base_end - 1024, base_end}, {0xf0000u, 0x100000u}})
+        for (const auto& [first, end] :
+             {std::pair{ebda, ebda + 1024}, {base_end - 1024, base_end}, {0xf0000u, 0x100000u}})
             for (u32 at = first; at < end; at += 16)
                 if (memory.at<u32>(at) == 0x5f504d5f) return at;
         return 0;
@@ -104,7 +106,9 @@ Madt read_madt(FakeMemory& memory) {
         if (memory.at<u32>(madt) != 0x43495041) continue;
         for (u32 at = madt + 44; at < madt + memory.at<u32>(madt + 4); at += memory.at<u8>(at + 1)) {
             switch (memory.at<u8>(at)) {
-                case 0: ++found.processors; break;
+                case 0:
+                    ++found.processors;
+                    break;
                 case 1:
                     found.io_apic_id = memory.at<u8>(at + 2);
                     found.io_apic_address = memory.at<u32>(at + 4);
@@ -112,7 +116,8 @@ Madt read_madt(FakeMemory& memory) {
                 case 2:
                     found.overrides[memory.at<u8>(at + 3)] = {memory.at<u32>(at + 4), memory.at<u16>(at + 8)};
                     break;
-                default: break;
+                default:
+                    break;
             }
         }
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prints what a Multiboot loader handed over, tries the debug console and the test device, and leaves by the debug exit.
+// Prints what a Multiboot loader handed over, tries the debug console and the test device, and leaves by the debug
+// exit.
 #include "tests/system/guests/program.hpp"
 
 namespace {
@@ -24,7 +25,9 @@ const T* at(uint32_t address) {
     return reinterpret_cast<const T*>(address);
 }
 
-void line_end() { serial::put("\r\n"); }
+void line_end() {
+    serial::put("\r\n");
+}
 
 void word(const char* name, uint64_t value, int digits = 8) {
     serial::put(" ");
@@ -99,7 +102,9 @@ void report_tables() {
     line_end();
 }
 
-void fw_cfg_select(uint16_t key) { asm volatile("outw %0, %1" ::"a"(key), "Nd"(uint16_t{0x510})); }
+void fw_cfg_select(uint16_t key) {
+    asm volatile("outw %0, %1" ::"a"(key), "Nd"(uint16_t{0x510}));
+}
 
 uint64_t fw_cfg_number(uint16_t key, int size) {
     fw_cfg_select(key);
