@@ -294,7 +294,8 @@ bool Parser::key_value(std::string_view text) {
     const auto found = std::ranges::find(keys, name);
     if (found == std::end(keys)) return fail_found(name, "expected a key of docs/guests.conf.md");
     const auto key = static_cast<Key>(found - std::begin(keys));
-    if (line_of(key) != 0 && key != Key::module) return fail("expected '{}' once, it is in line {} already", name, line_of(key));
+    if (line_of(key) != 0 && key != Key::module)
+        return fail("expected '{}' once, it is in line {} already", name, line_of(key));
     line_of(key) = line_;
     // A kernel's command line and a module's string may contain a # that stands alone.
     if (key != Key::cmdline && key != Key::module) value = without_comment(value);

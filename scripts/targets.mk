@@ -108,7 +108,8 @@ $(BUILD)/unit-tests: $(UNIT_OBJECTS) $(BUILD)/unit/libbulkhead.a
 PROGRAM := -m32 -std=c++20 -O2 -Wall -Wextra -ffreestanding -fno-pic -fno-exceptions -fno-rtti -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -fcf-protection=none -fno-threadsafe-statics -mgeneral-regs-only -MMD -MP
 TEST_PROGRAMS := $(patsubst tests/system/guests/%.cpp,$(GUEST_FILES)/tests/%.bin,$(wildcard tests/system/guests/*.cpp))
-MULTIBOOT_PROGRAMS := $(GUEST_FILES)/tests/report.elf $(GUEST_FILES)/tests/addressed.bin
+MULTIBOOT_PROGRAMS := $(patsubst tests/system/multiboot/%.cpp,$(GUEST_FILES)/tests/%.elf,$(wildcard tests/system/multiboot/*.cpp)) \
+	$(GUEST_FILES)/tests/addressed.bin
 BENCH_PROGRAMS := $(GUEST_FILES)/bench/cpuid.bin
 PROGRAM_START := $(BUILD)/programs/tests/system/guests/start.S.o
 
@@ -132,13 +133,13 @@ $(TEST_PROGRAMS): $(GUEST_FILES)/tests/%.bin: $(BUILD)/programs/tests/system/gue
 $(BENCH_PROGRAMS): $(GUEST_FILES)/bench/%.bin: $(BUILD)/programs/tests/bench/%.cpp.o $(PROGRAM_START) tests/system/guests/flat.ld
 	$(program)
 
-# A Multiboot program as ELF, and as a plain file whose header has the addresses.
+# Multiboot programs as ELF, and one as a plain file whose header has the addresses.
 MULTIBOOT_OBJECTS := $(BUILD)/programs/tests/system/multiboot
 $(MULTIBOOT_OBJECTS)/addresses.S.o: tests/system/multiboot/start.S scripts/targets.mk
 	@mkdir -p $(@D)
 	$(CXX) -m32 -MMD -MP -DADDRESSES -c $< -o $@
 
-$(GUEST_FILES)/tests/report.elf: $(MULTIBOOT_OBJECTS)/start.S.o $(MULTIBOOT_OBJECTS)/report.cpp.o tests/system/guests/flat.ld
+$(filter %.elf,$(MULTIBOOT_PROGRAMS)): $(GUEST_FILES)/tests/%.elf: $(MULTIBOOT_OBJECTS)/%.cpp.o $(MULTIBOOT_OBJECTS)/start.S.o tests/system/guests/flat.ld
 	@mkdir -p $(@D)
 	ld -m elf_i386 -T tests/system/guests/flat.ld --no-warn-rwx-segments $(filter %.o,$^) -o $@
 

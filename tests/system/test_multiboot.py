@@ -87,6 +87,13 @@ def test_refusals(machine, guest, why):
     machine.expect(HYPERVISOR, re.escape(f"guest {guest}: {why}"), BOOT)
 
 
+def test_a_debug_console_without_room_holds_its_guest_up_and_loses_nothing():
+    with boot(multiboot("spout", "spout.elf", debug_exit="yes", debug_console="yes") + flat("pulse", "pulse")) as session:
+        session.wait_state("spout", PartitionState.EXITED, BOOT)
+        assert [int(number) for number in re.findall(r"spout (\d+) \.{47}\r\n", session.text("spout"))] == list(range(2400))
+        session.expect("pulse", r"pulse \d+", BOOT)
+
+
 def test_the_status_is_written_for_other_programs(tmp_path):
     with configuration(multiboot("full", **DEVICES)) as config:
         done = run("--headless", "--machine", "bochs", "--cpus", "1", "--guests", config, "--log", tmp_path,
