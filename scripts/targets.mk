@@ -10,7 +10,7 @@ GUESTS ?= examples/default.conf
 # More arguments for scripts/run: make run RUN="--cpus 4 --machine qemu"
 RUN ?=
 
-.PHONY: help setup guests run iso test unit system bench lint clean
+.PHONY: help setup guests run iso test unit system bench equivalence lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile scripts/targets.mk | sort | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -33,7 +33,7 @@ iso: ## make build/bulkhead.iso for a real PC: disc or USB stick, BIOS or UEFI
 
 test: ## set up, build and run every test
 	@scripts/setup
-	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config $(BUILD)/unit-tests test-guests
+	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config $(BUILD)/unit-tests test-guests equivalence-programs
 	@scripts/test --filter '$(FILTER)'
 
 unit: ## the unit tests alone
@@ -43,7 +43,7 @@ unit: ## the unit tests alone
 
 system: ## the system tests alone
 	@scripts/setup
-	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config test-guests
+	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config test-guests equivalence-programs
 	@scripts/test --only system --filter '$(FILTER)'
 
 bench: ## measure; the numbers go to build/bench.json
@@ -51,12 +51,17 @@ bench: ## measure; the numbers go to build/bench.json
 	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config bench-guests
 	@tests/bench/run
 
+equivalence: ## run images bare and as guests, and compare; IMAGES=DIR for other images than tests/equivalence
+	@scripts/setup
+	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config equivalence-images
+	@tests/equivalence/run $(if $(IMAGES),--images $(IMAGES)) --filter '$(FILTER)' $(RUN)
+
 lint: ## check the arrows between the rooms and the licence lines
 	@scripts/check-rooms
 
 clean: ## remove what was built, but for the packages that were fetched
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guests -exec rm -rf {} + 2>/dev/null || true
-	@find $(BUILD)/guests -type f ! -name vmlinuz ! -name busybox -delete 2>/dev/null || true
+	@find $(BUILD)/guests -type f ! -name 'vmlinuz*' ! -name 'busybox*' ! -name 'memtest*' -delete 2>/dev/null || true
 
 # ---- guests ---------------------------------------------------------------------------------------------------------
 GUEST_FILES := $(BUILD)/guests
@@ -166,5 +171,9 @@ $(GUEST_FILES)/bench/init: tests/bench/init.S scripts/targets.mk
 
 $(GUEST_FILES)/bench/initramfs.cpio: $(GUEST_FILES)/bench/init scripts/make-initramfs
 	scripts/make-initramfs $@ init=$<
+
+# ---- images of make equivalence -------------------------------------------------------------------------------------
+EQUIVALENCE := $(GUEST_FILES)/equivalence
+include tests/equivalence/rules.mk
 
 -include $(wildcard $(BUILD)/programs/tests/*/*.d $(BUILD)/programs/tests/*/*/*.d)

@@ -4,6 +4,7 @@
 Two kinds. A "quick" one is for emulators: a BIOS-only disc whose GRUB is one small file with its commands inside, so
 that little time goes into booting it. A "hybrid" one is for real machines: disc or USB stick, BIOS or UEFI.
 """
+import contextlib
 import pathlib
 import shutil
 import subprocess
@@ -90,6 +91,15 @@ def hypervisor_image(hypervisor, guests, options=(), before=()):
         if path is not None:
             image.command("module2", image.put(path), name)
     return image
+
+
+@contextlib.contextmanager
+def quick_disc(image):
+    """The path of a quick image, which is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="bulkhead-disc-") as directory:
+        path = pathlib.Path(directory) / "boot.iso"
+        image.write_quick(path)
+        yield path
 
 
 def _run(*words):

@@ -17,6 +17,10 @@ BOCHS_INSTRUCTIONS_PER_SECOND = 50_000_000
 # Two runs of one image see the same clock, and with it execute the same instructions.
 BOCHS_START_OF_TIME = 1_700_000_000
 QEMU = "qemu-system-x86_64"
+# As Bochs logs it, with its clock before it.
+DEBUG_EXIT = re.compile(r"^(\d+)d\[.*unmapped: \d+-bit write to 00f4 = ([0-9a-f]+)", re.MULTILINE)
+SHUTDOWN = "Shutdown port: shutdown requested"
+INTERRUPT_PATIENCE = 10  # seconds
 KINDS = ("bochs", "qemu", "qemu-tcg")
 
 
@@ -36,6 +40,7 @@ class Settings:
     debugger: tuple = ("c",)  # commands for Bochs' debugger
     bios: str = "BIOS-bochs-latest"
     strict_msrs: bool = True  # an unknown MSR is a #GP as on hardware; Linux booted bare cannot take it on Bochs
+    show_debug_exit: bool = False  # note what is written to port 0F4h; Bochs only
 
 
 def nested_vmx(cpu="host"):
@@ -140,7 +145,7 @@ log: {self.directory / "bochs.log"}
 panic: action=fatal
 error: action=report
 info: action=report
-debug: action=ignore
+debug: action=ignore{", unmapped=report" if settings.show_debug_exit else ""}
 """
         (self.directory / "bochsrc").write_text(configuration)
         (self.directory / "debugger").write_text("".join(line + "\n" for line in settings.debugger))
@@ -155,16 +160,37 @@ debug: action=ignore
     @property
     def powered_off(self):
         """Whether the machine was switched off by its software, and did not end in any other way."""
-        return bool(re.search(r"Shutdown port: shutdown requested|ACPI control: soft power off", self._log()))
+        return bool(re.search(SHUTDOWN + "|ACPI control: soft power off", self._log()))
 
     def reason(self):
         panics = re.findall(r"^\d+p\[.*?\] *(.*)$", self._log(), re.MULTILINE)
         return panics[-1].strip() if panics else f"Bochs ended with status {self.process.poll()}"
 
-    def ticks(self):
-        """The emulator's own count of instructions at its last log line."""
-        stamps = re.findall(r"^(\d{11,})[a-z]\[", self._log(), re.MULTILINE)
-        return int(stamps[-1]) if stamps else 0
+    @property
+    def debug_exit(self):
+        """The status of a program that ended itself as under QEMU: what it wrote to port 0F4h, where this machine has
+        nothing, doubled, and 1; 0 if it only switched the machine off by port 8900h. None: neither."""
+        if not self.settings.show_debug_exit:
+            return None
+        log = self._log()
+        written = DEBUG_EXIT.search(log)
+        return 2 * int(written[2], 16) + 1 if written else 0 if SHUTDOWN in log else None
+
+    def instructions(self):
+        """Stops the machine. Gives what it executed since the debugger's first breakpoint, by the emulator's own count
+        of ticks (one is an instruction of each CPU); None if it came by none."""
+        if not self.ended:
+            self.process.send_signal(signal.SIGINT)  # to the debugger, which ends when it finds no more commands
+            try:
+                self.process.wait(INTERRUPT_PATIENCE)
+            except subprocess.TimeoutExpired:
+                return None
+        output = (self.directory / "emulator.log").read_text(errors="replace")
+        stops = [int(tick) for tick in re.findall(r"^(?:Next at t=|\(\d+\)\.\[)(\d+)", output, re.MULTILINE)]
+        if len(stops) < 3:  # the reset, the breakpoint, the end
+            return None
+        written = DEBUG_EXIT.search(self._log())
+        return (int(written[1]) if written else stops[-1]) - stops[1]
 
 
 class Qemu(Emulator):
@@ -224,5 +250,7 @@ class Qemu(Emulator):
         output = (self.directory / "emulator.log").read_text(errors="replace").strip()
         return output.splitlines()[-1] if output else f"QEMU ended with status {self.process.poll()}"
 
-    def ticks(self):
-        return 0
+    debug_exit = None
+
+    def instructions(self):
+        return None

@@ -137,6 +137,7 @@ class Session:
             self._attach(0, HYPERVISOR)
         self._line = None
         self._thread = None
+        self._heard = 0.0  # when the line spoke last
 
     # ---- start and end
 
@@ -148,6 +149,7 @@ class Session:
 
     def start(self):
         self._line = Line()
+        self._heard = time.monotonic()
         self.emulator.start(self.directory, self.image, self._line.name)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -164,6 +166,11 @@ class Session:
         self._wait(lambda: self.over or None, timeout, "the machine to switch itself off", HYPERVISOR)
         if self.died:
             raise Died(self._death())
+
+    def wait_quiet(self, seconds):
+        """Waits until the line has been silent for so long, or the machine is off."""
+        while not self.over and time.monotonic() - self._heard < seconds:
+            time.sleep(TICK)
 
     def close(self):
         if self._closed:
@@ -236,6 +243,19 @@ class Session:
         return self._wait(lambda: PartitionState(partition.state) if partition.ended() else None, timeout,
                           f"{guest} to end", guest)
 
+    def wait_end_of(self, name, regex, is_over, timeout):
+        """Waits until a partition shows the regular expression, if there is one, or `is_over()`. Gives its text, up to the end
+        of the line that matched, and whether one did."""
+        partition = self._partition(name)
+
+        def look():
+            text = bytes(partition.text).decode("utf-8", "backslashreplace")
+            if regex and (match := regex.search(text)):
+                return text[:match.end()] + text[match.end():].split("\n", 1)[0], True
+            return (text, False) if is_over() else None
+
+        return self._wait(look, timeout, f"{name} to end", name)
+
     def results(self):
         """What became of each guest so far, as scripts/run writes it for other programs."""
         with self.changed:
@@ -290,12 +310,11 @@ class Session:
         return f"the hypervisor died ({self.emulator.reason()})\n{said}"
 
     def _serve(self):
-        heard = time.monotonic()
         while True:
             ended = self.emulator.ended
             data = self._line.read(TICK)
             if data:
-                heard = time.monotonic()
+                self._heard = time.monotonic()
             with self.changed:
                 if data:
                     self._feed(data)
@@ -304,7 +323,7 @@ class Session:
                     out = self._link.poll(time.monotonic())
                     if out:
                         self._line.write(out)
-                silence = time.monotonic() - heard
+                silence = time.monotonic() - self._heard
                 if (ended and not data) or (self.died and silence > LAST_WORDS_QUIET):
                     break
                 if self.framed and silence > EARLY_QUIET:

@@ -54,13 +54,13 @@ def configuration(config):
 def boot(config, *, kind="bochs", options=(), before=(), files=None, **settings):
     """Boots a configuration. `files` are modules of its own, by the name that the configuration has for them."""
     settings.setdefault("cpus", 1)
-    with configuration(config) as path, tempfile.TemporaryDirectory(prefix="bulkhead-test-") as directory:
+    with configuration(config) as path:
         guests = guests_conf.load(path)
         guests.modules.update(files or {})
-        disc = pathlib.Path(directory) / "boot.iso"
-        image.hypervisor_image(paths.HYPERVISOR, guests, ["console=framed", *options], before).write_quick(disc)
-        with Session(machine.Settings(machine=kind, **settings), disc, guests=guests.names,
-                     log=log_directory()) as session:
+        boot_image = image.hypervisor_image(paths.HYPERVISOR, guests, ["console=framed", *options], before)
+        with (image.quick_disc(boot_image) as disc,
+              Session(machine.Settings(machine=kind, **settings), disc, guests=guests.names,
+                      log=log_directory()) as session):
             yield session
 
 

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two runs of an image: on the bare machine, and as a guest."""
+import dataclasses
+import os
+import pathlib
+import re
+import struct
+import tempfile
+
+from harness import account, guests_conf, image, machine, paths
+from harness.session import CONSOLE, HYPERVISOR, Died, PartitionState, Session, SessionError
+
+HYPERVISOR_MEMORY = 128  # MiB, for the hypervisor and what GRUB leaves behind
+QUIT_PATIENCE = 60
+# Until a bare machine, stopped at its debug exit, has sent the rest of what it wrote: seconds without a byte.
+DRAIN = 0.5
+
+
+@dataclasses.dataclass
+class Outcome:
+    text: str = ""
+    problem: str = None  # why the run does not count
+    status: int = None  # of a debug exit
+    switched_off: bool = False  # the machine went off, and what its UART still had went with it
+    instructions: int = None
+    account: dict = dataclasses.field(default_factory=dict)  # the hypervisor's: guest, root, idle, exits
+    reasons: dict = dataclasses.field(default_factory=dict)  # exits by reason
+
+
+# ---- what both have
+
+def _wait_end(description, session, name, is_over):
+    regex = description.end if isinstance(description.end, re.Pattern) else None
+    return session.wait_end_of(name, regex, is_over, description.timeout_s)
+
+
+def verdict(outcome, description):
+    if outcome.problem is None and not description.passes.search(outcome.text.replace("\r", "")):
+        outcome.problem = f"ended without its 'pass' ({description.passes.pattern!r})"
+    return outcome
+
+
+# ---- bare
+
+def multiboot_entry(data):
+    """Where GRUB enters a Multiboot 1 image: by its ELF header or, for the a.out kludge, by its Multiboot header."""
+    header = next((at for at in range(0, min(len(data), 8192) - 11, 4)
+                   if struct.unpack_from("<I", data, at)[0] == 0x1badb002
+                   and sum(struct.unpack_from("<III", data, at)) & 0xffffffff == 0), None)
+    if header is None:
+        return None
+    if struct.unpack_from("<I", data, header + 4)[0] & 0x10000:
+        return struct.unpack_from("<I", data, header + 28)[0]
+    return struct.unpack_from("<I", data, 24)[0] if data[:5] == b"\x7fELF\x01" else None
+
+
+def _entry(description):
+    """The physical address that the image starts at, and a condition that is true there alone; None where that is not known."""
+    data = description.file.read_bytes()
+    if description.loader == "linux":
+        # The preferred load address of a relocatable kernel, else 1 MiB (Linux/x86 boot protocol).
+        relocatable = len(data) > 0x260 and data[0x202:0x206] == b"HdrS" and data[0x234]
+        return (struct.unpack_from("<Q", data, 0x258)[0] if relocatable else 0x100000), ""
+    entry = multiboot_entry(data)
+    return None if entry is None else (entry, ' if "eax == 0x2badb002"')
+
+
+def _bare_image(description):
+    boot_image = image.Image()
+    words = description.cmdline.split()
+    if description.loader == "linux":
+        boot_image.command("linux", boot_image.put(description.file), *words)
+        if description.initrd:
+            boot_image.command("initrd", boot_image.put(description.initrd))
+        return boot_image
+    if multiboot_entry(description.file.read_bytes()) is None:
+        raise image.ImageError(f"{description.source}: file: GRUB boots a '{description.loader}' image bare by its "
+                               f"Multiboot header, and {description.file.name} has none")
+    boot_image.command("multiboot", boot_image.put(description.file), *words)
+    for path, string in description.modules:
+        boot_image.command("module", boot_image.put(path), *string.split())
+    return boot_image
+
+
+def run_bare(description, cpus, log):
+    entry = _entry(description)
+    commands = (f"pb 0x{entry[0]:x}{entry[1]}", "c", "d 1", "c") if entry else ("c",)
+    settings = machine.Settings(machine="bochs", cpus=cpus, memory=description.memory, debugger=commands,
+                                strict_msrs=description.loader != "linux",
+                                show_debug_exit=description.loader in ("multiboot", "flat"))
+    outcome = Outcome()
+    with image.quick_disc(_bare_image(description)) as path, Session(settings, path, framed=False, log=log) as session:
+        emulator = session.emulator
+        try:
+            outcome.text, by_regex = _wait_end(description, session, CONSOLE,
+                                               lambda: session.over or emulator.debug_exit)
+            if not by_regex:
+                session.wait_quiet(DRAIN)
+                outcome.text = session.text(CONSOLE)
+            outcome.switched_off = emulator.powered_off
+            outcome.status = emulator.debug_exit
+            if not by_regex:
+                _how_bare_ended(outcome, description, emulator)
+        except SessionError as error:
+            outcome.text = session.text(CONSOLE)
+            outcome.problem = str(error).split("\n", 1)[0]
+        outcome.instructions = emulator.instructions()
+    return verdict(outcome, description)
+
+
+def _how_bare_ended(outcome, description, emulator):
+    if not outcome.switched_off and outcome.status is None:
+        outcome.problem = f"the machine ended: {emulator.reason()}"
+    elif not (description.end == "debug-exit" and outcome.status is not None
+              or description.end == "power-off" and outcome.switched_off):
+        outcome.problem = "ended before its 'end'"
+
+
+# ---- as a guest
+
+def _guest_config(description, cpus, directory, extra):
+    """guests.conf in a directory, beside links to the files that it names."""
+    def link(name, path):
+        (directory / name).symlink_to(path)
+        return name
+
+    cmdline = description.cmdline
+    if description.loader == "linux":
+        cmdline = f"BOOT_IMAGE=/boot/00 {cmdline}".rstrip()  # as GRUB has it
+    keys = {"memory": f"{description.memory}M", "vcpus": cpus, "loader": description.loader,
+            "kernel": link("image", description.file), "paravirt": "none", "serial-pace": "yes"}
+    if description.initrd:
+        keys["initrd"] = link("initrd", description.initrd)
+    if cmdline and description.loader != "flat":
+        keys["cmdline"] = cmdline
+    if description.loader in ("multiboot", "flat"):
+        keys["debug-exit"] = "yes"  # the bare emulator has a switch at port 8900h
+    keys.update(extra)
+    lines = [f"{key} = {value}" for key, value in keys.items()]
+    lines += [f"module = {link(f'module{number}', path)} {string}".rstrip()
+              for number, (path, string) in enumerate(description.modules)]
+    config = directory / "guests.conf"
+    config.write_text(f"[{description.name}]\n" + "".join(line + "\n" for line in lines))
+    return config
+
+
+def run_guest(description, cpus, log, host_cpus=None, options=(), extra=None):
+    name = description.name
+    outcome = Outcome()
+    with tempfile.TemporaryDirectory(prefix="bulkhead-guest-") as directory:
+        guests = guests_conf.load(_guest_config(description, cpus, pathlib.Path(directory), extra or {}))
+        try:
+            guests.check()
+        except guests_conf.ConfigError as error:
+            outcome.problem = f"no such guest can be configured: {error}"
+            return outcome
+        boot_image = image.hypervisor_image(paths.HYPERVISOR, guests, ["console=framed", *options])
+        files = sum(os.path.getsize(path) for path in guests.modules.values())
+        memory = description.memory + HYPERVISOR_MEMORY + 2 * (files >> 20)
+        settings = machine.Settings(machine="bochs", cpus=host_cpus or cpus, memory=memory)
+        with image.quick_disc(boot_image) as path, Session(settings, path, guests=guests.names, log=log) as session:
+            partition = session.partitions[name]
+            try:
+                outcome.text, by_regex = _wait_end(description, session, name, partition.ended)
+                if not by_regex:
+                    _how_it_ended(outcome, description, partition)
+                session.quit(QUIT_PATIENCE)
+            except Died as error:
+                outcome.text = session.text(name)
+                outcome.problem = f"the hypervisor died: {error}"
+            except SessionError as error:
+                outcome.text = session.text(name)
+                outcome.problem = str(error).split("\n", 1)[0]
+            outcome.account, outcome.reasons = account.parse(name, session.text(HYPERVISOR))
+            outcome.instructions = outcome.account.get("ticks")
+    return verdict(outcome, description)
+
+
+def _how_it_ended(outcome, description, partition):
+    outcome.status = partition.status
+    if partition.state == PartitionState.EXITED:
+        expected = description.end == "debug-exit" or (description.end == "power-off" and partition.status == 0)
+    else:
+        expected = description.end == "power-off" and partition.state_text == "powered off"
+    if not expected:
+        what = f"exited with status {partition.status}" if partition.status is not None else partition.state_text
+        outcome.problem = f"the guest {what}"
