@@ -8,18 +8,18 @@ void TimerQueue::insert(Timer& timer) {
     while (*link != nullptr && (*link)->deadline_ <= timer.deadline_) link = &(*link)->next_;
     timer.next_ = *link;
     *link = &timer;
-    earliest_ = first_->deadline_;
+    earliest_.store(first_->deadline_, std::memory_order_relaxed);
 }
 
 void TimerQueue::remove(Timer& timer) {
     Timer** link = &first_;
     while (*link != &timer) link = &(*link)->next_;
     *link = timer.next_;
-    earliest_ = first_ != nullptr ? first_->deadline_ : never;
+    earliest_.store(first_ != nullptr ? first_->deadline_ : never, std::memory_order_relaxed);
 }
 
 void TimerQueue::expire() {
-    while (earliest_ <= clock_.now && earliest_ != never) {
+    while (earliest() <= clock_.now && earliest() != never) {
         Timer& due = *first_;
         due.disarm();
         due.fire_();
@@ -29,6 +29,7 @@ void TimerQueue::expire() {
 void Timer::arm(Tick deadline) {
     if (armed()) queue_.remove(*this);
     deadline_ = deadline;
+    ++queue_.changes_;
     if (armed()) queue_.insert(*this);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <limits>
 
@@ -28,7 +29,8 @@ constexpr std::uint64_t scale_up(std::uint64_t value, std::uint64_t to, std::uin
 
 class Timer;
 
-// The deadlines of one guest's devices. `earliest` is what the monitor arms the VMX preemption timer with.
+// The deadlines of a guest's devices that are served on one CPU. `earliest` is what the monitor arms the VMX preemption
+// timer with; it alone may be asked while another CPU is in the model.
 class TimerQueue {
   public:
     explicit TimerQueue(Clock& clock) : clock_(clock) {}
@@ -36,7 +38,10 @@ class TimerQueue {
     Clock& clock() { return clock_; }
     Tick now() const { return clock_.now; }
     std::uint64_t hz() const { return clock_.hz; }
-    Tick earliest() const { return earliest_; }
+    // How often a timer was armed or disarmed: who has asked for `earliest` in between may have seen neither the old
+    // answer nor the new one.
+    unsigned changes() const { return changes_; }
+    Tick earliest() const { return earliest_.load(std::memory_order_relaxed); }
 
     // Fires every timer whose deadline is at or before `clock().now`, in order of deadline.
     void expire();
@@ -48,7 +53,8 @@ class TimerQueue {
 
     Clock& clock_;
     Timer* first_{};  // of those that are armed, by deadline; of equal ones the first to be armed comes first
-    Tick earliest_{never};
+    std::atomic<Tick> earliest_{never};
+    unsigned changes_{};
 };
 
 // One deadline of a device. It is disarmed before its callback runs; the callback may arm it again.

@@ -355,8 +355,8 @@ bool Parser::set_memory(std::string_view value) {
 
 bool Parser::set_vcpus(std::string_view value) {
     const auto number = parse_number(value);
-    if (!number || *number == 0 || *number > max_vcpus) return fail_found(value, "expected a number of vCPUs");
-    if (*number > 1) return fail("expected 'vcpus = 1', found {}: this version runs one vCPU a guest", *number);
+    if (!number || *number == 0 || *number > max_vcpus)
+        return fail_found(value, "expected a number of vCPUs from 1 to {}", max_vcpus);
     guest_->vcpus = static_cast<unsigned>(*number);
     return true;
 }

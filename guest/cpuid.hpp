@@ -66,6 +66,8 @@ class Cpuid {
 
     // The components that XSETBV accepts.
     std::uint64_t xcr0() const { return xcr0_; }
+    // Family, model and stepping: what EDX is after RESET and INIT.
+    std::uint32_t version() const { return basic_[1].result.eax; }
     unsigned physical_address_bits() const { return extended_[8].result.eax & 0xff; }
 
   private:

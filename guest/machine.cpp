@@ -102,12 +102,28 @@ void Machine::add_lapics(const MachineConfig& config, TimerQueue& timers) {
                                        .bootstrap = i == 0,
                                        .crystal_hz = config.crystal_hz,
                                        .physical_address_bits = config.physical_address_bits};
-        Lapic& lapic = lapics_[i].emplace(lapic_config, timers, fabric_).lapic;
+        TimerQueue& own_timers = i < config.lapic_timers.size() ? *config.lapic_timers[i] : timers;
+        Lapic& lapic = lapics_[i].emplace(lapic_config, own_timers, fabric_).lapic;
         lapic.on_move(Delegate<void(std::optional<GuestPhys>)>::to<&Machine::lapic_moved>(this));
         fabric_.attach(lapic);
     }
     lapic(0).enter_virtual_wire_mode();
     show_lapic(0);
+}
+
+std::optional<FarPointer> Machine::resume_from_init(Memory& memory) {
+    constexpr unsigned shutdown_byte = 0x0f;
+    constexpr std::uint8_t jump_after_eoi = 0x05, jump = 0x0a;
+    constexpr GuestPhys warm_reset_vector{0x467};
+    const std::uint8_t status = rtc_.nvram(shutdown_byte);
+    rtc_.set_nvram(shutdown_byte, 0);
+    FarPointer to;
+    if ((status != jump && status != jump_after_eoi) || !memory.load(warm_reset_vector, to)) return std::nullopt;
+    if (status == jump_after_eoi) {
+        fabric_.pic().out(0xa0, 1, 0x20);
+        fabric_.pic().out(0x20, 1, 0x20);
+    }
+    return to;
 }
 
 // A vCPU moves its local APIC by its own WRMSR, so the one that moves is the current one's. A place that another device

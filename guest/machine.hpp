@@ -19,6 +19,7 @@
 #include "guest/irq_fabric.hpp"
 #include "guest/lapic.hpp"
 #include "guest/lapic_page.hpp"
+#include "guest/memory.hpp"
 #include "guest/pci.hpp"
 #include "guest/pit.hpp"
 #include "guest/rtc.hpp"
@@ -38,6 +39,8 @@ struct MachineConfig {
     bool debug_console{};
     Memory* fw_cfg_memory{};          // the guest's, with which there is a firmware configuration device
     std::span<std::byte> test_ram{};  // TestDevice::ram_size bytes, with which there is a test device
+    // Where the timer of each vCPU's local APIC is served; empty: with the devices'.
+    std::span<TimerQueue* const> lapic_timers{};
 };
 
 // What a guest does to its whole machine. Called from within a device: the machine must outlive the call.
@@ -50,6 +53,11 @@ class MachineEvents {
 
   protected:
     ~MachineEvents() = default;
+};
+
+// An address of real mode.
+struct FarPointer {
+    std::uint16_t offset{}, segment{};
 };
 
 // All devices of one guest, wired as on a PC. A machine that is reset is built anew: it has no state that survives.
@@ -83,6 +91,10 @@ class Machine {
     void transmit_room();
     // What a vCPU wrote last found no room: it must wait.
     bool output_stalled() const { return debug_console_ && debug_console_->stalled(); }
+
+    // What firmware does when the bootstrap processor comes to its reset vector without a reset: as the shutdown byte in
+    // NVRAM says, which it clears, it goes on where the far pointer at 0040:0067 points to. Nothing: a reset follows.
+    std::optional<FarPointer> resume_from_init(Memory& memory);
 
     // A polite request to shut down.
     void press_power_button() { acpi_pm_.press_power_button(); }

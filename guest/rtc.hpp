@@ -27,6 +27,7 @@ class Rtc final : public PortDevice {
     void describe_machine(std::uint64_t low_memory, std::uint64_t high_memory, unsigned vcpus);
 
     std::uint8_t nvram(unsigned index) const { return cells_[index & 0x7f]; }
+    void set_nvram(unsigned index, std::uint8_t value) { cells_[index & 0x7f] = value; }
     bool nmi_masked() const { return nmi_masked_; }
 
   private:

@@ -15,6 +15,13 @@ struct Accounting {
     std::uint64_t idle{};   // halted, or waiting for its serial line
     std::array<std::uint64_t, vmx::exit_reason_count> exits{};
 
+    Accounting& operator+=(const Accounting& other) {
+        guest += other.guest;
+        root += other.root;
+        idle += other.idle;
+        for (std::size_t i = 0; i < exits.size(); ++i) exits[i] += other.exits[i];
+        return *this;
+    }
     std::uint64_t all_exits() const {
         std::uint64_t sum = 0;
         for (const std::uint64_t n : exits) sum += n;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "arch/cpu/apic.hpp"
 #include "arch/cpu/clock.hpp"
@@ -47,14 +48,19 @@ CpuLoop::CpuLoop(unsigned index)
       queue_(cpu::tsc_hz() / latency_per_second, cpu::tsc_hz() / shortest_per_second),
       timer_shift_(the_system.platform.capabilities.preemption_timer_shift()) {}
 
-void CpuLoop::adopt(Vm& vm) {
-    vms_[vm_count_++] = &vm;
-    vm.set_loop(this);
+void CpuLoop::adopt(Seat& seat) {
+    seats_[seat_count_++] = &seat;
+    seat.loop = this;
 }
 
 void CpuLoop::enqueue(Vcpu& vcpu) {
     queue_.add(vcpu);
-    preempt_ |= queue_.wake(vcpu);
+    vcpu.blocked_since = mark_;
+    vcpu.overhead_before = overhead_;
+    if (vcpu.wait == Vcpu::Wait::none)
+        static_cast<void>(queue_.wake(vcpu));
+    else
+        wake(vcpu);
 }
 
 void CpuLoop::dequeue(Vcpu& vcpu) {
@@ -79,7 +85,9 @@ void CpuLoop::wake(Vcpu& vcpu) {
     if (vcpu.runnable() || !can_go_on(vcpu)) return;
     charge_idle(vcpu);
     vcpu.wait = Vcpu::Wait::none;
-    preempt_ |= queue_.wake(vcpu);
+    // When the vCPU that runs now has woken another one of its guest, which should run instead, it comes out.
+    const bool preempts = queue_.wake(vcpu, running_vcpu != nullptr ? mark_ - run_began_ : 0);
+    if (preempts && running_vcpu != nullptr) doorbell_.rung.store(true, std::memory_order_relaxed);
 }
 
 void CpuLoop::block(Vcpu& vcpu) {
@@ -120,52 +128,92 @@ void CpuLoop::unload() {
 void CpuLoop::look_around() {
     doorbell_.rung.store(false, std::memory_order_seq_cst);
     if (index_ == 0) host_devices().service();
-    for (std::size_t i = 0; i < vm_count_; ++i) serve_vm(i);
+    for (std::size_t i = 0; i < seat_count_; ++i) serve_seat(*seats_[i]);
     if (index_ == 0) leave_if_done();
 }
 
-void CpuLoop::serve_vm(std::size_t slot) {
-    Vm& vm = *vms_[slot];
-    if (vm.has_requests()) vm.serve_requests(*this);
-    if (vm.state() == Vm::State::building) vm.build_step(*this);
+void CpuLoop::serve_home(Vm& vm) {
+    if (vm.has_requests()) vm.serve_requests();
+    if (vm.state() != Vm::State::building) return;
+    if (vm.is_ending())
+        vm.end();
+    else
+        vm.build_step();
+}
+
+void CpuLoop::serve_seat(Seat& seat) {
+    Vm& vm = seat.vm;
+    const bool home = vm.home() == index_;
+    if (home && (vm.has_requests() || vm.state() == Vm::State::building)) [[unlikely]]
+        serve_home(vm);
     if (vm.state() != Vm::State::running) return;
-    serve_timers(slot);
-    if (vm.is_ending()) vm.end(*this);
+    {
+        const MachineLock lock{vm};
+        if (seat.taken && !vm.is_ending()) [[likely]]
+            serve_vcpus(seat);
+        else
+            take_or_leave(seat);
+    }
+    if (vm.is_ending() && home && vm.is_left()) [[unlikely]]
+        vm.end();
 }
 
-// The guest does not run, but what its timers cost is its own. A guest can have timers that expire with every tick and
-// wake nobody (interrupts masked, HLT): each such expiry is followed by a pause, or its neighbours would do nothing but
-// serve them.
-void CpuLoop::serve_timers(std::size_t slot) {
-    Vm& vm = *vms_[slot];
-    Vcpu& vcpu = vm.vcpu();
+// Whether the guest still runs is known under the lock alone: its home makes an end of it under the lock.
+void CpuLoop::take_or_leave(Seat& seat) {
+    Vm& vm = seat.vm;
+    if (vm.is_ending() && seat.taken) vm.leave(seat);
+    if (!vm.is_ending() && vm.state() == Vm::State::running) vm.take(seat);
+}
+
+void CpuLoop::serve_vcpus(Seat& seat) {
+    Vm& vm = seat.vm;
+    vm.set_clock(cpu::rdtsc());
+    if (seat.timers.earliest() <= vm.clock().now) serve_timers(seat);
+    vm.for_each(seat, [&](Vcpu& vcpu) {
+        if (vcpu.needs_attention() || vcpu.waits_for_console()) wake(vcpu);
+    });
+}
+
+// Whether a vCPU of the seat may wait for a timer.
+bool CpuLoop::waits(Seat& seat) {
+    if (!seat.taken) return false;
+    bool waits = false;
+    seat.vm.for_each(seat, [&](Vcpu& vcpu) { waits = waits || !vcpu.runnable(); });
+    return waits;
+}
+
+// The guest does not run, but what its timers cost is its own: the first vCPU pays. A guest can have timers that expire
+// with every tick and wake nobody (interrupts masked, HLT): each such expiry is followed by a pause, or its neighbours
+// would do nothing but serve them.
+void CpuLoop::serve_timers(Seat& seat) {
     const std::uint64_t began = cpu::rdtsc();
-    vm.clock().now = began - vm.tsc_base();
-    const bool due = vm.timers().earliest() <= vm.clock().now;
-    if (due) vm.timers().expire();
-    if (vcpu.wait == Vcpu::Wait::serial_line || vcpu.wait == Vcpu::Wait::output_room) wake(vcpu);
-    if (!due) return;
+    seat.vm.expire_timers(seat);
+    bool awake = false;
+    seat.vm.for_each(seat, [&](Vcpu& vcpu) {
+        if (vcpu.waits_for_console()) wake(vcpu);
+        awake = awake || vcpu.runnable();
+    });
+    Vcpu& payer = seat.vm.vcpu(static_cast<unsigned>(std::countr_zero(seat.vcpus)));
     const std::uint64_t spent = cpu::rdtsc() - began;
-    vcpu.account.root += spent;
-    queue_.charge(vcpu, spent);
+    payer.account.root += spent;
+    queue_.charge(payer, spent);
     mark_ += spent;
-    if (vcpu.runnable()) return;
-    vcpu.blocked_since += spent;
-    quiet_until_[slot] = began + cpu::tsc_hz() / vain_timers_per_second;
+    if (!payer.runnable()) payer.blocked_since += spent;
+    if (!awake) seat.quiet_until = began + cpu::tsc_hz() / vain_timers_per_second;
 }
 
-// On the host's TSC: when something has to happen for a VM of this CPU other than `except`.
-std::uint64_t CpuLoop::nearest_deadline(const Vm* except) const {
+// On the host's TSC: when something has to happen for a seat of this CPU other than `except`.
+std::uint64_t CpuLoop::nearest_deadline(const Seat* except) const {
     std::uint64_t nearest = index_ == 0 ? host_devices().next_service() : std::numeric_limits<std::uint64_t>::max();
-    for (std::size_t i = 0; i < vm_count_; ++i) {
-        Vm& vm = *vms_[i];
-        if (&vm == except) continue;
-        if (vm.state() == Vm::State::building) return 0;
-        if (vm.state() != Vm::State::running) continue;
-        // One that is runnable has its turn anyway, and its timers then.
-        if (vm.vcpu().runnable()) continue;
-        const guest::Tick earliest = vm.timers().earliest();
-        if (earliest != guest::never) nearest = std::min(nearest, std::max(vm.tsc_base() + earliest, quiet_until_[i]));
+    for (std::size_t i = 0; i < seat_count_; ++i) {
+        Seat& seat = *seats_[i];
+        if (&seat == except) continue;
+        if (seat.vm.home() == index_ && seat.vm.state() == Vm::State::building) return 0;
+        if (seat.vm.state() != Vm::State::running) continue;
+        // Who is runnable has its turn anyway, and its timers then.
+        if (!waits(seat)) continue;
+        const guest::Tick earliest = seat.timers.earliest();
+        if (earliest != guest::never) nearest = std::min(nearest, std::max(seat.vm.tsc_base() + earliest, seat.quiet_until));
     }
     return nearest;
 }
@@ -174,21 +222,19 @@ void CpuLoop::run_vcpu(Vcpu& vcpu) {
     load(vcpu);
     vmx::prepare_translations(the_system.platform.capabilities, vcpu.vm.ept().history(), vcpu.vm.ept().pointer(),
                               vcpu.vpid, index_);
-    preempt_ = false;
-    const std::uint64_t start = mark_;
+    const std::uint64_t start = run_began_ = mark_;
     // A VM that is being built gets a step after each slice.
-    const std::uint64_t others = nearest_deadline(&vcpu.vm);
+    const std::uint64_t others = nearest_deadline(&vcpu.seat);
     const std::uint64_t limit = others == 0 ? start + queue_.slice() : std::min(start + queue_.slice(), others);
     const std::uint64_t idle_before = vcpu.account.idle;
     running_vcpu = &vcpu;
     others_ = others;
     enter(vcpu, limit);
     running_vcpu = nullptr;
-    if (vcpu.vm.is_ending()) {
-        vcpu.vm.end(*this);
-        return;
-    }
+    // A guest that ends is left in look_around, where it cannot be picked again before.
+    if (vcpu.vm.is_ending()) return;
     queue_.account(mark_ - start - (vcpu.account.idle - idle_before));
+    if (std::exchange(yields_, false)) queue_.yield();
     if (vcpu.wait != Vcpu::Wait::none) block(vcpu);
 }
 
@@ -196,7 +242,7 @@ bool CpuLoop::wait_in_place(Vcpu& vcpu) {
     if (vcpu.wait == Vcpu::Wait::none) return false;
     Vm& vm = vcpu.vm;
     while (queue_.runnable() == 1 && !vm.is_ending() && !doorbell_.rung.load(std::memory_order_relaxed)) {
-        const guest::Tick due = vm.timers().earliest();
+        const guest::Tick due = vcpu.seat.timers.earliest();
         if (due == guest::never || vm.tsc_base() + due >= others_) return false;
         const std::uint64_t halted = cpu::rdtsc();
         cpu::apic::arm_timer(vm.tsc_base() + due);
@@ -204,8 +250,9 @@ bool CpuLoop::wait_in_place(Vcpu& vcpu) {
         if (!doorbell_.rung.load(std::memory_order_seq_cst)) cpu::safe_halt();
         mark_ = cpu::rdtsc();
         vcpu.account.idle += mark_ - halted;
-        vm.clock().now = mark_ - vm.tsc_base();
-        vm.timers().expire();
+        const MachineLock lock{vm};
+        vm.set_clock(mark_);
+        vm.expire_timers(vcpu.seat);
         if (!can_go_on(vcpu)) continue;
         vcpu.wait = Vcpu::Wait::none;
         return true;
@@ -220,28 +267,30 @@ void CpuLoop::enter(Vcpu& vcpu, std::uint64_t limit) {
     ExitContext context{vcpu, *this, vcpu.exit, limit};
     const std::atomic<bool>& rung = doorbell_.rung;
     const unsigned timer_shift = timer_shift_;
+    const guest::TimerQueue& timers = vcpu.seat.timers;
     const std::uint64_t base = vm.tsc_base();
     const std::uint64_t guest_limit = limit - base;
     const std::uint64_t began = mark_, idle_before = vcpu.account.idle;
     std::uint64_t in_guest = 0;
     for (;;) {
         if (vcpu.needs_attention()) [[unlikely]]
-            vcpu.prepare_events();
+            if (!vcpu.prepare_events()) break;
         // From here on the guest is entered: what prepare_events wrote is delivered once. A deadline that has passed
         // gives a count of 0, and an exit before the guest's first instruction (SDM 26.7.4). The count fits in 32 bits,
         // because `limit` is a slice away at most.
-        const std::uint64_t next = std::min(guest_limit, vm.timers().earliest());
+        const std::uint64_t next = std::min(guest_limit, timers.earliest());
         const std::uint64_t entered = cpu::rdtsc();
         const auto left = static_cast<std::int64_t>(next + base - entered);
-        const std::uint64_t count = static_cast<std::uint64_t>(left > 0 ? left : 0) >> timer_shift;
-        vmx::write<field::VMX_PREEMPTION_TIMER_VALUE>(static_cast<std::uint32_t>(count));
+        vmx::write<field::VMX_PREEMPTION_TIMER_VALUE>(static_cast<std::uint32_t>(left > 0 ? left : 0) >> timer_shift);
+        in_guest -= entered;
         const vmx::EntryOutcome outcome = vmx::enter(vcpu.registers, vcpu.vmcs.launched());
         if (outcome != vmx::EntryOutcome::exited) [[unlikely]] {
+            in_guest += cpu::rdtsc();
             report_entry_failure(vcpu, outcome);
             break;
         }
         mark_ = cpu::rdtsc();
-        in_guest += mark_ - entered;
+        in_guest += mark_;
         vcpu.vmcs.set_launched();
         vcpu.exit.take();
         const std::size_t reason = exit_index(vcpu.exit.reason());
@@ -259,7 +308,7 @@ void CpuLoop::report_entry_failure(Vcpu& vcpu, vmx::EntryOutcome outcome) {
     char text[400];
     TextBuffer buffer{text};
     vmx::explain_entry_failure(buffer, outcome, the_system.platform, the_system.widths);
-    vcpu.vm.crash(buffer.view());
+    vcpu.vm.crash(vcpu, buffer.view());
 }
 
 void CpuLoop::idle() {

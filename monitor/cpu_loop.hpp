@@ -12,6 +12,7 @@
 
 namespace bulkhead::monitor {
 
+struct Seat;
 class Vcpu;
 class Vm;
 
@@ -24,16 +25,22 @@ class CpuLoop {
   public:
     explicit CpuLoop(unsigned index);
 
-    void adopt(Vm& vm);
+    void adopt(Seat& seat);
     [[noreturn]] void run();
 
-    // ---- for the VMs that live here
+    // ---- for the VMs that have a seat here, with their machine locked
 
     void enqueue(Vcpu& vcpu);
     void dequeue(Vcpu& vcpu);
+    // Lets it run if it has a reason to.
     void wake(Vcpu& vcpu);
+
+    // ---- for the exit handlers
+
     // The vCPU that runs now has nothing to do until `has_wake_event`.
     void block(Vcpu& vcpu);
+    // The vCPU that runs now lets its siblings on this CPU go first, once it is out.
+    void yield() { yields_ = true; }
     // The vCPU that runs now waits. If nothing else can run here before its own next timer, the CPU halts until then,
     // without the way through the scheduler. True when the vCPU goes on.
     bool wait_in_place(Vcpu& vcpu);
@@ -46,26 +53,29 @@ class CpuLoop {
 
   private:
     void look_around();
-    void serve_vm(std::size_t slot);
-    void serve_timers(std::size_t slot);
+    void serve_home(Vm& vm);
+    void serve_seat(Seat& seat);
+    void take_or_leave(Seat& seat);
+    void serve_vcpus(Seat& seat);
+    void serve_timers(Seat& seat);
     void run_vcpu(Vcpu& vcpu);
     void enter(Vcpu& vcpu, std::uint64_t limit);
     void report_entry_failure(Vcpu& vcpu, vmx::EntryOutcome outcome);
     void idle();
     static bool can_go_on(Vcpu& vcpu);
+    static bool waits(Seat& seat);
     void charge_idle(Vcpu& vcpu);
-    std::uint64_t nearest_deadline(const Vm* except) const;
+    std::uint64_t nearest_deadline(const Seat* except) const;
 
     const unsigned index_;
     Doorbell& doorbell_;
     RunQueue queue_;
-    std::array<Vm*, guest::max_guests> vms_{};
-    std::size_t vm_count_{};
-    // On the host's TSC, by VM: it interrupts nobody before. See `serve_timers`.
-    std::array<std::uint64_t, guest::max_guests> quiet_until_{};
+    std::array<Seat*, guest::max_guests> seats_{};
+    std::size_t seat_count_{};
     Vcpu* loaded_{};
-    bool preempt_{};
+    bool yields_{};
     std::uint64_t mark_{};
+    std::uint64_t run_began_{};  // of the vCPU that runs now
     std::uint64_t overhead_{};
     std::uint64_t others_{};  // while a vCPU runs: when something is due here for somebody else
     unsigned timer_shift_{};

@@ -21,11 +21,21 @@ Next with(ExitContext& c) {
     return handler(c);
 }
 
-// For a handler that reaches the model of the machine: the guest's clock stands at the moment of the exit.
+// For a handler that reaches the model of the machine: it has it for itself, and the guest's clock stands at the moment
+// of the exit.
+template <ExitHandler handler>
+[[gnu::noinline]] Next with_lock(ExitContext& c) {
+    const MachineLock lock{c.vcpu.vm};
+    c.vcpu.vm.set_clock(c.cpu.mark());
+    return handler(c);
+}
+
 template <ExitHandler handler, Needs needs>
-Next with_clock(ExitContext& c) {
-    c.vcpu.vm.clock().now = c.cpu.mark() - c.vcpu.vm.tsc_base();
+Next with_machine(ExitContext& c) {
     c.exit.fetch(needs);
+    if (c.vcpu.vm.is_shared()) [[unlikely]]
+        return with_lock<handler>(c);
+    c.vcpu.vm.set_clock(c.cpu.mark());
     return handler(c);
 }
 
@@ -50,17 +60,17 @@ constexpr Rows rows = [] {
     set(INTERRUPT_WINDOW, h::window);
     set(NMI_WINDOW, h::window);
     set(CPUID, with<h::cpuid, length>);
-    set(HLT, with<h::hlt, length>);
+    set(HLT, with_machine<h::hlt, length>);
     set(INVD, with<h::skip, length>);
     set(WBINVD, with<h::skip, length>);
-    set(PAUSE, with<h::skip, length>);
-    set(CR_ACCESS, with_clock<h::cr_access, length | qualification>);
-    set(IO_INSTRUCTION, with_clock<h::io_instruction, length | qualification>);
-    set(RDMSR, with_clock<h::rdmsr, length>);
-    set(WRMSR, with_clock<h::wrmsr, length>);
+    set(PAUSE, with<h::pause, length>);
+    set(CR_ACCESS, with_machine<h::cr_access, length | qualification>);
+    set(IO_INSTRUCTION, with_machine<h::io_instruction, length | qualification>);
+    set(RDMSR, with_machine<h::rdmsr, length>);
+    set(WRMSR, with_machine<h::wrmsr, length>);
     set(XSETBV, with<h::xsetbv, length>);
-    set(EPT_VIOLATION, with_clock<h::ept_violation, qualification | guest_physical>);
-    set(PREEMPTION_TIMER_EXPIRED, with_clock<h::preemption_timer, nothing>);
+    set(EPT_VIOLATION, with_machine<h::ept_violation, qualification | guest_physical>);
+    set(PREEMPTION_TIMER_EXPIRED, with_machine<h::preemption_timer, nothing>);
 
     // Instructions that the guest's CPUID does not offer.
     for (const ExitReason reason :

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 
 #include "arch/cpu/percpu.hpp"
@@ -90,6 +91,15 @@ bool GuestMemory::fill(GuestPhys to, std::uint64_t size, std::byte value) {
     return for_each_piece(to, size, [&](std::byte* piece, std::uint64_t, std::uint64_t count) {
         std::memset(piece, static_cast<int>(value), count);
     });
+}
+
+bool GuestMemory::compare_exchange(GuestPhys at, std::uint64_t expected, std::uint64_t desired, unsigned size) {
+    std::byte* const place = reach(at);
+    if (place == nullptr) return false;
+    const auto exchange = [&]<class Word>(Word before) {
+        return std::atomic_ref(*reinterpret_cast<Word*>(place)).compare_exchange_strong(before, static_cast<Word>(desired));
+    };
+    return size == 8 ? exchange(expected) : exchange(static_cast<std::uint32_t>(expected));
 }
 
 }  // namespace bulkhead::monitor

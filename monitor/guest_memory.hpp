@@ -14,6 +14,8 @@ class GuestMemory final : public guest::Memory {
     bool read(GuestPhys from, std::span<std::byte> to) override;
     bool write(GuestPhys to, std::span<const std::byte> from) override;
     bool fill(GuestPhys to, std::uint64_t size, std::byte value) override;
+    // One locked instruction: the guest's other vCPUs may be at it too.
+    bool compare_exchange(GuestPhys at, std::uint64_t expected, std::uint64_t desired, unsigned size) override;
 
     // Unmaps all that this CPU has mapped of any guest's RAM: before it runs another guest, and before memory that was
     // reached here changes hands.

@@ -10,7 +10,8 @@ namespace bulkhead::monitor::handler {
 // handlers_instructions.cpp
 Next cpuid(ExitContext& c);
 Next hlt(ExitContext& c);
-Next skip(ExitContext& c);               // INVD, WBINVD, PAUSE: nothing to do for the guest
+Next skip(ExitContext& c);               // INVD, WBINVD: nothing to do for the guest
+Next pause(ExitContext& c);
 Next undefined(ExitContext& c);          // what the guest's CPUID hides raises #UD
 Next general_protection(ExitContext& c);
 Next xsetbv(ExitContext& c);

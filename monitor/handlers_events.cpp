@@ -54,13 +54,12 @@ Next window(ExitContext& c) {
 
 // A timer of the guest's devices, or the end of its time.
 Next preemption_timer(ExitContext& c) {
-    c.vcpu.vm.timers().expire();
+    c.vcpu.vm.expire_timers(c.vcpu.seat);
     return c.cpu.mark() >= c.limit ? Next::pick : Next::resume;
 }
 
 Next triple_fault(ExitContext& c) {
-    c.vcpu.vm.keep_report("triple fault");
-    c.vcpu.vm.end_soon(Vm::Ending::triple_fault);
+    c.vcpu.vm.crash(c.vcpu, "triple fault", Vm::Ending::triple_fault);
     return Next::pick;
 }
 
@@ -71,7 +70,7 @@ Next entry_failed(ExitContext& c) {
     char storage[400];
     TextBuffer text{storage};
     vmx::explain_entry_failure(text, vmx::EntryOutcome::exited, the_system.platform, the_system.widths);
-    c.vcpu.vm.crash(text.view());
+    c.vcpu.vm.crash(c.vcpu, text.view());
     return Next::pick;
 }
 
@@ -80,7 +79,7 @@ Next unexpected(ExitContext& c) {
     TextBuffer text{storage};
     print(text, "exit for a reason that is not handled: {} ({}), qualification {:x}", vmx::name_of(c.exit.reason()),
           static_cast<unsigned>(c.exit.reason()), vmx::read<field::EXIT_QUALIFICATION>());
-    c.vcpu.vm.crash(text.view());
+    c.vcpu.vm.crash(c.vcpu, text.view());
     return Next::pick;
 }
 

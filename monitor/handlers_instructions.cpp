@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "arch/isa/control.hpp"
 #include "guest/control_registers.hpp"
+#include "monitor/cpu_loop.hpp"
 #include "monitor/handlers.hpp"
 #include "monitor/vcpu_state.hpp"
 #include "monitor/vm.hpp"
@@ -55,6 +56,13 @@ Next hlt(ExitContext& c) {
 }
 
 Next skip(ExitContext& c) { return done(c); }
+
+// A loop of PAUSEs: it waits for another vCPU, perhaps for one that waits for this CPU.
+Next pause(ExitContext& c) {
+    c.vcpu.skip_instruction(c.exit.length);
+    c.cpu.yield();
+    return Next::pick;
+}
 
 Next undefined(ExitContext& c) { return raise(c, isa::invalid_opcode); }
 

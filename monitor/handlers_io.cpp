@@ -32,7 +32,7 @@ Next give_up(ExitContext& c, VcpuState& state, emulator::Bus& bus, emulator::Tra
     TextBuffer text{storage};
     print(text, "{} at {}: cannot emulate the instruction", vmx::name_of(c.exit.reason()), GuestPhys{c.exit.guest_physical});
     for (unsigned i = 0; i < count; ++i) print(text, " {:02x}", static_cast<unsigned>(bytes[i]));
-    c.vcpu.vm.crash(text.view());
+    c.vcpu.vm.crash(c.vcpu, text.view());
     return Next::pick;
 }
 
@@ -44,6 +44,7 @@ Next told(ExitContext& c) {
 
 Next emulate(ExitContext& c) {
     Vm& vm = c.vcpu.vm;
+    vm.machine().set_current(c.vcpu.index);
     VcpuState state{c.vcpu};
     emulator::MachineBus bus{vm.memory(), vm.machine().mmio()};
     const std::array<std::uint64_t, 4> pdptes{
@@ -77,9 +78,10 @@ Next io_instruction(ExitContext& c) {
     }
     std::uint32_t value = machine.ports().in(access.port, access.size);
     if (access.port == machine.uart().status_port() && machine.uart().poll_would_wait()) [[unlikely]] {
-        // A guest that polls a busy transmitter sleeps until it is free, and sees it free if that can be had at once.
+        // A guest that polls a busy transmitter sleeps until it is free, and sees it free if that can be had at once; not
+        // with a machine that others wait for.
         c.vcpu.wait = Vcpu::Wait::serial_line;
-        if (c.cpu.wait_in_place(c.vcpu)) value = machine.ports().in(access.port, access.size);
+        if (!c.vcpu.vm.is_shared() && c.cpu.wait_in_place(c.vcpu)) value = machine.ports().in(access.port, access.size);
     }
     // A 32-bit result clears the upper half of RAX, a smaller one leaves the rest as it was.
     if (access.size == 4)
@@ -97,7 +99,7 @@ Next ept_violation(ExitContext& c) {
         char storage[120];
         TextBuffer text{storage};
         print(text, "an event was to be delivered through {}, which is not memory", c.exit.guest_physical);
-        c.vcpu.vm.crash(text.view());
+        c.vcpu.vm.crash(c.vcpu, text.view());
         return Next::pick;
     }
     // IRET had unblocked NMIs when it faulted; it runs again.

@@ -107,7 +107,7 @@ Next write_cr8(ExitContext& c, std::uint64_t value) {
     return done(c);
 }
 
-std::uint64_t current_tsc(const Vcpu& vcpu) { return vcpu.vm.clock().now + vcpu.vm.tsc_adjust(); }
+std::uint64_t current_tsc(const Vcpu& vcpu) { return vcpu.vm.clock().now + vcpu.tsc_adjust(); }
 
 std::expected<std::uint64_t, isa::Fault> read_msr(Vcpu& vcpu, Msr msr) {
     using enum guest::MsrHome;
@@ -120,7 +120,7 @@ std::expected<std::uint64_t, isa::Fault> read_msr(Vcpu& vcpu, Msr msr) {
         case x2apic:
         case tsc_deadline: return vcpu.lapic.read_msr(msr);
         case tsc: return current_tsc(vcpu);
-        case tsc_adjust: return vcpu.vm.tsc_adjust();
+        case tsc_adjust: return vcpu.tsc_adjust();
         case efer: return vmx::read<field::GUEST_IA32_EFER>();
         case vmcs:
             switch (msr) {
@@ -145,11 +145,11 @@ std::expected<void, isa::Fault> write_msr(Vcpu& vcpu, Msr msr, std::uint64_t val
     switch (row->home) {
         case stored:
         case constant: return vcpu.msrs.write(msr, value);
-        case apic_base: return vcpu.lapic.write_base(value);
+        case apic_base: vcpu.vm.machine().set_current(vcpu.index); return vcpu.lapic.write_base(value);
         case x2apic:
         case tsc_deadline: return vcpu.lapic.write_msr(msr, value);
-        case tsc: vcpu.vm.set_tsc_adjust(vcpu.vm.tsc_adjust() + value - current_tsc(vcpu)); return {};
-        case tsc_adjust: vcpu.vm.set_tsc_adjust(value); return {};
+        case tsc: vcpu.set_tsc_adjust(vcpu.tsc_adjust() + value - current_tsc(vcpu)); return {};
+        case tsc_adjust: vcpu.set_tsc_adjust(value); return {};
         case efer: {
             const bool paging = (vmx::read<field::GUEST_CR0>() & isa::cr0::PG) != 0;
             const auto next = guest::legal_efer(vmx::read<field::GUEST_IA32_EFER>(), value, paging);

@@ -85,19 +85,19 @@ void make_bitmaps() {
 
 void make_guests() {
     std::array<unsigned, max_cpus> loads{};
-    const std::span<const unsigned> usable{loads.data(), the_system.handover->cpu_count()};
+    const std::span usable{loads.data(), the_system.handover->cpu_count()};
     for (std::size_t i = 0; i < the_system.config.count; ++i) {
         const guest::GuestConfig& config = the_system.config.guests[i];
-        const auto home = place(config.cpus, usable);
-        if (!home) {
+        std::array<unsigned, guest::max_vcpus> places{};
+        if (!place(config.cpus, usable, std::span{places}.first(config.vcpus))) {
             log("{}:{}: guest {}: this machine has none of its CPUs, it has {}", configuration_name, config.line,
                 config.name, the_system.handover->cpu_count());
             continue;
         }
-        ++loads[*home];
         const auto owner = static_cast<mm::OwnerId>(static_cast<std::size_t>(mm::OwnerId::first_guest) + i);
         Partition& partition = the_system.console->add(config.console, config.name, make_storage());
-        the_system.vms[the_system.vm_count++] = &make<Vm>(config, owner, partition, *home);
+        the_system.vms[the_system.vm_count++] = &make<Vm>(config, owner, partition,
+                                                                  std::span{places}.first(config.vcpus));
     }
 }
 
@@ -116,10 +116,14 @@ void print_summary() {
     log("VT-x: EPT{}{}, VPID {}, unrestricted guest, preemption timer 1/{} TSC",
         p.capabilities.ept_2mib_pages() ? ", 2-MiB pages" : "", p.capabilities.ept_accessed_dirty() ? ", A/D" : "",
         p.controls.has_proc2(vmx::control::proc2::ENABLE_VPID), 1u << p.capabilities.preemption_timer_shift());
-    for (const Vm* vm : the_system.guests())
-        log("guest {}: {} MiB, {} vCPU, {}, console {}, CPU {}", vm->name(), vm->config().memory / mib,
-            vm->config().vcpus, guest::name_of(vm->config().loader), vm->config().console,
-            vm->home());
+    for (Vm* vm : the_system.guests()) {
+        char storage[64];
+        TextBuffer cpus{storage};
+        for (unsigned i = 0; i < vm->seat_count(); ++i) print(cpus, "{}{}", i == 0 ? "" : ", ", vm->seat(i).cpu);
+        log("guest {}: {} MiB, {} vCPU{}, {}, console {}, CPU {}", vm->name(), vm->config().memory / mib,
+            vm->config().vcpus, vm->config().vcpus == 1 ? "" : "s",
+            guest::name_of(vm->config().loader), vm->config().console, cpus.view());
+    }
     log("{} CPUs, {} MiB for guests", h.cpu_count(), h.blocks->total() * large_page_size / mib);
 }
 
@@ -166,7 +170,8 @@ void start(const Handover& handover) {
     }
     CpuLoop& loop = make<CpuLoop>(cpu::index);
     for (Vm* vm : the_system.guests())
-        if (vm->home() == cpu::index) loop.adopt(*vm);
+        for (unsigned i = 0; i < vm->seat_count(); ++i)
+            if (vm->seat(i).cpu == cpu::index) loop.adopt(vm->seat(i));
     if (cpu::index == 0) open_for_business();
     loop.run();
 }

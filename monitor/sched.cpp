@@ -2,6 +2,7 @@
 #include "monitor/sched.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace bulkhead::monitor {
 
@@ -62,11 +63,19 @@ void RunQueue::block() {
     advance();
 }
 
+// Each sibling that comes later moves up to the place of the one before it; the first to the current entity's, which
+// gets the last one.
 void RunQueue::yield() {
-    if (current_ == nullptr) return;
-    for (const Entity* other = first_; other != nullptr; other = other->next_)
-        current_->virtual_time_ = std::max(current_->virtual_time_, other->virtual_time_);
-    advance();
+    if (current_ == nullptr || current_->group_ == nullptr) return;
+    for (Entity* entity = first_; entity != nullptr;) {
+        Entity* const next = entity->next_;
+        if (entity->group_ == current_->group_ && entity->virtual_time_ > current_->virtual_time_) {
+            unlink(*entity);
+            std::swap(entity->virtual_time_, current_->virtual_time_);
+            insert(*entity);
+        }
+        entity = next;
+    }
 }
 
 Tick RunQueue::slice() const {
@@ -101,11 +110,16 @@ void RunQueue::advance() {
     floor_ = std::max(floor_, least);
 }
 
-std::optional<unsigned> place(std::uint64_t allowed, std::span<const unsigned> loads) {
-    std::optional<unsigned> best;
-    for (unsigned cpu = 0; cpu < std::min<std::size_t>(loads.size(), 64); ++cpu)
-        if ((allowed >> cpu & 1) && (!best || loads[cpu] < loads[*best])) best = cpu;
-    return best;
+bool place(std::uint64_t allowed, std::span<unsigned> loads, std::span<unsigned> places) {
+    for (unsigned& cpu : places) {
+        unsigned* best = nullptr;
+        for (std::size_t i = 0; i < std::min<std::size_t>(loads.size(), 64); ++i)
+            if ((allowed >> i & 1) != 0 && (best == nullptr || loads[i] < *best)) best = &loads[i];
+        if (best == nullptr) return false;
+        ++*best;
+        cpu = static_cast<unsigned>(best - loads.data());
+    }
+    return true;
 }
 
 }  // namespace bulkhead::monitor

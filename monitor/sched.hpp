@@ -15,12 +15,14 @@ using guest::Tick;
 
 class RunQueue;
 
-// What is scheduled: a vCPU has one. It belongs to one run queue at a time.
+// What is scheduled: a vCPU has one. It belongs to one run queue at a time. The siblings of one are those of its group.
 class Entity {
   public:
     Entity() = default;
     Entity(const Entity&) = delete;
     Entity& operator=(const Entity&) = delete;
+
+    explicit Entity(const void* group) : group_(group) {}
 
     bool runnable() const { return state_ == State::queued || state_ == State::running; }
     // All that it ever ran.
@@ -30,6 +32,7 @@ class Entity {
     friend class RunQueue;
     enum class State : std::uint8_t { detached, blocked, queued, running };
 
+    const void* const group_{};
     State state_{State::detached};
     Tick virtual_time_{};
     Tick ran_{};
@@ -62,7 +65,8 @@ class RunQueue {
     void charge(Entity& entity, Tick spent);
     // The current entity waits for an event.
     void block();
-    // The current entity lets all others that are runnable now go first.
+    // The current entity waits for one of its siblings: it lets those that are runnable here go first. They exchange
+    // their places among each other, so that no other entity gains or loses by it.
     void yield();
     // How long the current entity may run. Also when it is alone: a CPU comes back now and then to look at its mailbox,
     // since an interrupt may reach it late.
@@ -84,7 +88,8 @@ class RunQueue {
     Tick floor_{};  // no runnable entity is far behind this; it never decreases
 };
 
-// The CPU on which a vCPU lives: of those allowed (bit n: CPU n) the one with the smallest load; none when none exists.
-std::optional<unsigned> place(std::uint64_t allowed, std::span<const unsigned> loads);
+// The CPUs on which the vCPUs of a guest live: each goes to the one with the smallest load, of those allowed (bit n: CPU
+// n), and adds one to it. False, and nothing changed, when no CPU that is allowed exists.
+[[nodiscard]] bool place(std::uint64_t allowed, std::span<unsigned> loads, std::span<unsigned> places);
 
 }  // namespace bulkhead::monitor

@@ -6,8 +6,10 @@
 #include "arch/cpu/instructions.hpp"
 #include "arch/isa/control.hpp"
 #include "guest/lapic.hpp"
+#include "monitor/cpu_loop.hpp"
 #include "monitor/vm.hpp"
 #include "vmx/fields.hpp"
+#include "vmx/guest_state.hpp"
 
 namespace bulkhead::monitor {
 namespace {
@@ -45,37 +47,51 @@ bool makes_double_fault(ExceptionClass first, ExceptionClass second) {
 
 }  // namespace
 
-Vcpu::Vcpu(Vm& owner, unsigned number, guest::Lapic& local_apic, vmx::Vmcs region, vmx::ProcessorState& state,
-           std::uint16_t tag, const guest::MsrParameters& msr_parameters)
-    : vm(owner),
+Vcpu::Vcpu(Vm& owner, Seat& place, unsigned number, guest::Lapic& local_apic, vmx::Vmcs region,
+           vmx::ProcessorState& state, std::uint16_t tag, const guest::MsrParameters& msr_parameters)
+    : Entity(&owner),
+      vm(owner),
+      seat(place),
       lapic(local_apic),
       index(number),
       vmcs(std::move(region)),
       processor(state),
       vpid(tag),
-      msrs(msr_parameters) {}
+      msrs(msr_parameters),
+      wait(number == 0 ? Wait::none : Wait::startup),
+      startup_(number == 0) {}
 
-void Vcpu::interrupt_pending() {
-    attention_ = true;
-    vm.wake(*this);
+// Its own CPU looks at it before the next entry, and wakes it if that is a reason to; another CPU makes it look.
+void Vcpu::signal() {
+    ask_attention();
+    if (seat.cpu == cpu::index)
+        seat.loop->wake(*this);
+    else
+        the_system.doorbells[seat.cpu].ring();
 }
+
+void Vcpu::interrupt_pending() { signal(); }
 
 void Vcpu::nmi() {
     nmi_pending_ = true;
-    attention_ = true;
-    vm.wake(*this);
+    signal();
 }
 
-// With one processor a guest can send INIT and start-up IPIs only to itself, and neither is defined (SDM volume 3,
-// 10.6.1: self is not a valid destination of INIT and SIPI).
-void Vcpu::init() {}
-void Vcpu::startup(std::uint8_t) {}
+void Vcpu::init() {
+    startup_.init();
+    signal();
+}
+
+void Vcpu::startup(std::uint8_t vector) {
+    startup_.startup(vector);
+    if (startup_.pending()) signal();
+}
 
 bool Vcpu::raise(const isa::Fault& fault) {
     const vmx::Event event = vmx::Event::exception(fault);
     const ExceptionClass first = interrupted_ ? classify(*interrupted_) : ExceptionClass::benign;
     interrupted_.reset();
-    attention_ = true;
+    ask_attention();
     if (first == ExceptionClass::double_fault && classify(event) != ExceptionClass::benign) return false;
     if (makes_double_fault(first, classify(event))) {
         event_ = vmx::Event::exception({isa::Exception::DF, 0u, 0});
@@ -92,36 +108,95 @@ void Vcpu::deliver_again(const vmx::Event& event) {
     if (event.type == vmx::EventType::nmi)
         vmx::write<field::GUEST_INTERRUPTIBILITY_STATE>(vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>() &
                                                         ~vmx::interruptibility::BLOCKING_BY_NMI);
-    attention_ = true;
+    ask_attention();
 }
 
-void Vcpu::prepare_events() {
-    attention_ = false;
+void Vcpu::set_tsc_adjust(std::uint64_t adjust) {
+    tsc_adjust_ = adjust;
+    vmx::write<field::TSC_OFFSET>(adjust - vm.tsc_base());
+    lapic.set_tsc_adjust(adjust);
+}
+
+// SDM volume 3, table 9-1. What an INIT finds underway - an event to deliver, an NMI, a HLT - is gone.
+void Vcpu::initialize() {
+    event_.reset();
+    interrupted_.reset();
+    nmi_pending_ = false;
+    registers = {};
+    registers[isa::Gpr::RDX] = vm.cpuid().version();
+    vmx::write_guest_state_after_init(vm.cr0(), vm.cr4());
+    processor.init();
+    set_windows(false, false);
+    lapic.init();
+    vpid.changed();
+}
+
+// In real mode; the rest is as the INIT left it.
+void Vcpu::begin_at(std::uint16_t segment, std::uint16_t offset) {
+    isa::SegmentRegister cs = vmx::read_segment(isa::Segment::CS);
+    cs.selector = segment;
+    cs.base = std::uint64_t{segment} << 4;
+    vmx::write_segment(isa::Segment::CS, cs);
+    vmx::write<field::GUEST_RIP>(std::uint64_t{offset});
+}
+
+void Vcpu::obey_startup() {
+    for (;;) {
+        switch (startup_.obey()) {
+            case guest::Startup::Order::initialize:
+                initialize();
+                if (startup_.waiting()) break;
+                if (const auto to = vm.machine().resume_from_init(vm.memory())) {
+                    begin_at(to->segment, to->offset);
+                    break;
+                }
+                vm.reset();
+                return;
+            // SDM volume 3, 8.4.3.
+            case guest::Startup::Order::start:
+                begin_at(static_cast<std::uint16_t>(startup_.vector() << 8), 0);
+                break;
+            case guest::Startup::Order::none:
+                wait = startup_.waiting() ? Wait::startup : Wait::none;
+                return;
+        }
+    }
+}
+
+bool Vcpu::prepare_events() {
+    const MachineLock lock{vm};
+    attention_.store(false, std::memory_order_relaxed);
+    if (startup_.pending()) {
+        obey_startup();
+        ask_attention();
+        return false;
+    }
     if (interrupted_) event_ = std::exchange(interrupted_, std::nullopt);
     const bool interrupt = lapic.interrupt_deliverable();
     if (event_) {
         vmx::inject(*event_);
         event_.reset();
         set_windows(interrupt, nmi_pending_);
-        return;
+        return true;
     }
     if (!interrupt && !nmi_pending_) {
         if (window_requested_) set_windows(false, false);
-        return;
+        return true;
     }
     const std::uint32_t blocking = vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>();
     if (nmi_pending_ && vmx::nmi_window_open(blocking)) {
         vmx::inject(vmx::Event::nmi());
         nmi_pending_ = false;
         set_windows(interrupt, false);
-        return;
+        return true;
     }
     if (interrupt && vmx::interrupt_window_open(vmx::read<field::GUEST_RFLAGS>(), blocking)) {
         if (const auto vector = lapic.acknowledge()) vmx::inject(vmx::Event::interrupt(*vector));
         set_windows(lapic.interrupt_deliverable(), nmi_pending_);
-        return;
+        return true;
     }
     set_windows(interrupt, nmi_pending_);
+    return true;
 }
 
 void Vcpu::set_windows(bool interrupt, bool nmi) {
@@ -144,6 +219,8 @@ void Vcpu::halt() {
 
 // Of any vCPU of this CPU: its VMCS need not be the current one.
 bool Vcpu::has_wake_event() const {
+    if (startup_.pending()) return true;
+    if (wait == Wait::startup) return false;
     if (event_ || interrupted_) return true;
     if (nmi_pending_ && (wait == Wait::serial_line || !nmis_blocked_)) return true;
     if (wait == Wait::nmi) return false;
@@ -161,7 +238,7 @@ std::uint64_t Vcpu::wrapped(std::uint64_t rip) {
 void Vcpu::end_shadow(std::uint32_t blocking) {
     using namespace vmx::interruptibility;
     vmx::write<field::GUEST_INTERRUPTIBILITY_STATE>(blocking & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
-    attention_ = true;
+    ask_attention();
 }
 
 // DR7.GD, the enabled breakpoints and LBRs play no part in a single step (SDM volume 3, 17.3.1.4): BS joins what a MOV

@@ -10,6 +10,7 @@
 #include "arch/isa/registers.hpp"
 #include "guest/interrupt.hpp"
 #include "guest/msr.hpp"
+#include "guest/startup.hpp"
 #include "monitor/accounting.hpp"
 #include "monitor/sched.hpp"
 #include "vmx/event.hpp"
@@ -25,15 +26,17 @@ class Lapic;
 
 namespace bulkhead::monitor {
 
+struct Seat;
 class Vm;
 
-// One processor of a guest. It lives on one CPU, its home, for as long as the guest runs.
+// One processor of a guest. It lives on one CPU, that of its seat, for as long as the guest runs, and belongs to that
+// CPU; what the models tell it may come from any, with the machine of the VM locked (see MachineLock).
 class Vcpu final : public guest::ProcessorEvents, public Entity {
   public:
-    Vcpu(Vm& vm, unsigned index, guest::Lapic& lapic, vmx::Vmcs vmcs, vmx::ProcessorState& processor,
+    Vcpu(Vm& vm, Seat& seat, unsigned index, guest::Lapic& lapic, vmx::Vmcs vmcs, vmx::ProcessorState& processor,
          std::uint16_t vpid, const guest::MsrParameters& msr_parameters);
 
-    // ---- guest::ProcessorEvents: called by the models on the home CPU
+    // ---- guest::ProcessorEvents
 
     void interrupt_pending() override;
     void nmi() override;
@@ -48,16 +51,18 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     // The delivery of an event was interrupted by the exit; it starts again unless a fault takes its place.
     void deliver_again(const vmx::Event& event);
     bool has_event() const { return event_.has_value(); }
-    // Writes the event, NMI or interrupt that is due to the VMCS, and asks for a window where one has to wait.
-    void prepare_events();
+    // Writes the event, NMI or interrupt that is due to the VMCS, and asks for a window where one has to wait. False when
+    // the vCPU is not to be entered as it is: after an INIT or a start-up IPI it waits, or comes anew.
+    [[nodiscard]] bool prepare_events();
     // Cheap: whether `prepare_events` has anything to do.
-    bool needs_attention() const { return attention_; }
-    void ask_attention() { attention_ = true; }
-    void interrupt_window_opened() { attention_ = true; }
-    // HLT: waits, unless there is a reason to go on already.
+    bool needs_attention() const { return attention_.load(std::memory_order_relaxed); }
+    void ask_attention() { attention_.store(true, std::memory_order_relaxed); }
+    // HLT: waits, unless there is a reason to go on already. The machine is locked.
     void halt();
-    // Whether a vCPU that waits has a reason to go on.
+    // Whether a vCPU that waits has a reason to go on. The machine is locked.
     bool has_wake_event() const;
+    // Something has come for it, or it may look again whether it still has to wait.
+    void signal();
 
     // Past the instruction that exited: RIP, and what its completion does (SDM volume 3, 6.8.3 and 17.3.1.4).
     void skip_instruction(std::uint32_t length);
@@ -65,7 +70,12 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
 
     isa::Registers registers;  // all but RSP
 
+    // IA32_TSC_ADJUST (SDM volume 3, 17.17.3): what the guest added to this vCPU's TSC.
+    std::uint64_t tsc_adjust() const { return tsc_adjust_; }
+    void set_tsc_adjust(std::uint64_t adjust);
+
     Vm& vm;
+    Seat& seat;
     guest::Lapic& lapic;
     const unsigned index;
 
@@ -83,23 +93,30 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
         nmi,             // HLT with interrupts masked
         serial_line,     // it polls a transmitter that is busy
         output_room,     // what it wrote to a debug console has no room yet
+        startup,         // for its start-up IPI
     };
     Wait wait{Wait::none};
+    bool waits_for_console() const { return wait == Wait::serial_line || wait == Wait::output_room; }
     std::uint64_t blocked_since{};    // host TSC
     std::uint64_t overhead_before{};  // the CPU's, when it blocked: see CpuLoop
 
   private:
     static std::uint64_t wrapped(std::uint64_t rip);
+    void obey_startup();
+    void initialize();
+    void begin_at(std::uint16_t segment, std::uint16_t offset);
     void end_shadow(std::uint32_t blocking);
     static void step();
     void set_windows(bool interrupt, bool nmi);
 
-    bool attention_{};
+    std::atomic<bool> attention_{};
+    guest::Startup startup_;
     bool nmi_pending_{};
     bool nmis_blocked_{};  // while it is halted
     bool window_requested_{};
     std::optional<vmx::Event> event_;
     std::optional<vmx::Event> interrupted_;
+    std::uint64_t tsc_adjust_{};
 };
 
 inline void Vcpu::skip_instruction(std::uint32_t length) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -15,7 +16,9 @@
 #include "guest/machine.hpp"
 #include "guest/placement.hpp"
 #include "monitor/guest_memory.hpp"
+#include "lib/spinlock.hpp"
 #include "monitor/mailbox.hpp"
+#include "monitor/seat.hpp"
 #include "monitor/system.hpp"
 #include "monitor/vcpu.hpp"
 #include "vmx/ept.hpp"
@@ -27,50 +30,84 @@ class CpuLoop;
 // One compartment: the configuration it comes from, for ever, and while its guest runs, all that the guest holds. The
 // frames and blocks of a running guest are on its owner id, so that ending it gives back everything at once.
 //
-// Everything but `ask` is called on the VM's home CPU alone.
+// Its vCPUs may live on several CPUs, each of which has a seat for those that are its own. The home is the CPU of vCPU 0:
+// the VM is built and released there, and its devices' timers are served there. A guest that ends is left by each CPU
+// for itself; the home releases it when the last one has. What the vCPUs share - the machine model, and what the
+// models set in another vCPU - is locked while it is touched, if there is more than one CPU: see MachineLock.
 class Vm final : public guest::MachineEvents {
   public:
     enum class State : std::uint8_t { off, building, running };
     // What became of the guest, in the words of a log.
-    enum class Ending : std::uint8_t { powered_off, reset, exited, triple_fault, crashed, stopped };
+    enum class Ending : std::uint8_t { none, powered_off, reset, exited, triple_fault, crashed, stopped };
 
-    Vm(const guest::GuestConfig& config, mm::OwnerId owner, Partition& partition, unsigned home);
+    // `places`: the CPU of each vCPU. The first one's is the home.
+    Vm(const guest::GuestConfig& config, mm::OwnerId owner, Partition& partition, std::span<const unsigned> places);
 
     // ---- from any CPU
 
     void ask(Request request);
 
-    // ---- lifecycle
-
-    bool has_requests() const { return !mailbox_.empty(); }
-    void serve_requests(CpuLoop& cpu);
-    // Of any VM, on any CPU.
     State state() const { return state_.load(std::memory_order_acquire); }
-    // One piece of the work that makes a guest: so that its neighbours on this CPU run in between.
-    void build_step(CpuLoop& cpu);
-    // The guest asked for it (guest::MachineEvents), or its exit handler found it out. Takes effect when the handler returns.
+    // The guest asked for it (guest::MachineEvents), or an exit handler found it out. Takes effect on each CPU when it
+    // comes out of the guest. True for the first who says so.
     void power_off() override { end_soon(Ending::powered_off); }
     void reset() override { end_soon(Ending::reset); }
     void exit(std::uint64_t status) override {
-        if (!ending_) exit_status_ = status;
+        if (!is_ending()) exit_status_ = status;
         end_soon(Ending::exited);
     }
-    void end_soon(Ending ending) {
-        if (!ending_) ending_ = ending;
-    }
-    // For a guest that cannot go on: `why` and the vCPU's state become its report.
-    void crash(std::string_view why);
-    // Writes the vCPU's state to the report and the log. Of the VM whose VMCS is current.
-    void keep_report(std::string_view why);
-    bool is_ending() const { return ending_.has_value(); }
-    void end(CpuLoop& cpu);
+    bool end_soon(Ending ending);
+    bool is_ending() const { return ending_.load(std::memory_order_relaxed) != Ending::none; }
+    // For a guest that cannot go on: `why` and the state of this vCPU, which is the current one, become its report.
+    void crash(const Vcpu& vcpu, std::string_view why, Ending ending = Ending::crashed);
+
+    // ---- lifecycle, on the home
+
+    bool has_requests() const { return !mailbox_.empty(); }
+    void serve_requests();
+    // One piece of the work that makes a guest: so that its neighbours on this CPU run in between.
+    void build_step();
+    // Once every CPU has left.
+    bool is_left() const { return seats_taken_.load(std::memory_order_acquire) == 0; }
+    void end();
+
+    // ---- on each CPU that has a seat
+
+    unsigned seat_count() const { return seat_count_; }
+    Seat& seat(unsigned number) { return *seats_[number]; }
+    // Puts the seat's vCPUs into its loop, and takes them out again. The machine is locked.
+    void take(Seat& seat);
+    void leave(Seat& seat);
 
     // ---- the running guest
 
+    // Whether its vCPUs live on more than one CPU.
+    bool is_shared() const { return seat_count_ > 1; }
+    void lock();
+    void unlock();
+    // The guest's clock stands at `tsc`, the host's, until the next call. The machine is locked.
+    void set_clock(std::uint64_t tsc) {
+        const guest::Tick now = tsc - tsc_base_;
+        if (!is_shared())
+            clock_.now = now;
+        else
+            advance_clock();
+    }
+    // Fires the timers of a seat that are due. The machine is locked.
+    void expire_timers(Seat& seat) {
+        seat.timers.expire();
+        if (is_shared() && seat.cpu == home_) [[unlikely]]
+            rouse_pollers();
+    }
     guest::Machine& machine() { return *machine_; }
-    Vcpu& vcpu() { return *vcpu_; }
+    Vcpu& vcpu(unsigned index) { return *vcpus_[index]; }
+    // Calls visit(vcpu) for those of the seat.
+    template <class Visit>
+    void for_each(const Seat& seat, Visit visit) {
+        for (std::uint32_t left = seat.vcpus; left != 0; left &= left - 1)
+            visit(*vcpus_[static_cast<unsigned>(std::countr_zero(left))]);
+    }
     guest::Clock& clock() { return clock_; }
-    guest::TimerQueue& timers() { return timers_; }
     GuestMemory& memory() { return *memory_; }
     vmx::Ept& ept() { return *ept_; }
     const guest::Cpuid& cpuid() const { return *cpuid_; }
@@ -80,12 +117,6 @@ class Vm final : public guest::MachineEvents {
 
     // The guest's time 0 on the host's TSC.
     std::uint64_t tsc_base() const { return tsc_base_; }
-    // IA32_TSC_ADJUST (SDM volume 3, 17.17.3): what the guest added to its TSC.
-    std::uint64_t tsc_adjust() const { return tsc_adjust_; }
-    void set_tsc_adjust(std::uint64_t adjust);
-
-    void wake(Vcpu& vcpu);
-    void set_loop(CpuLoop* loop) { loop_ = loop; }
 
     // ---- what is known of it
 
@@ -110,7 +141,7 @@ class Vm final : public guest::MachineEvents {
 
     Step begin_building();
     Step add_block();
-    Step finish_building(CpuLoop& cpu);
+    Step finish_building();
     bool find_module(std::string_view what, std::string_view file, std::span<const std::byte>& data) const;
     Step find_files(BootFiles& files) const;
     Step write_tables();
@@ -118,7 +149,16 @@ class Vm final : public guest::MachineEvents {
     Step load(const BootFiles& files, guest::InitialState& initial);
     bool fill_fw_cfg(const BootFiles& files, std::uint64_t entry);
     std::expected<std::span<std::byte>, std::string_view> test_ram();
-    Step create_vcpu(const guest::InitialState& initial, CpuLoop& cpu);
+    Step create_machine();
+    Step create_vcpu(unsigned index);
+    void prepare_vmcs(Vcpu& vcpu);
+    void start();
+    void stop();
+    void advance_clock();
+    void rouse_pollers();
+    Seat& seat_of(unsigned vcpu);
+    void keep_report(const Vcpu& vcpu, std::string_view why);
+    Accounting account() const;
     void fail(std::string_view why);
     void release();
     void partition_event(link::PartitionState state, std::string_view text);
@@ -132,28 +172,51 @@ class Vm final : public guest::MachineEvents {
     const mm::OwnerId owner_;
     const unsigned home_;
     Partition& partition_;
-    CpuLoop* loop_{};
     Mailbox mailbox_;
 
     std::atomic<State> state_{State::off};
-    std::optional<Ending> ending_;
-    std::uint64_t exit_status_{};  // of Ending::exited
+    std::atomic<Ending> ending_{Ending::none};
+    std::uint64_t exit_status_{};  // of Ending::exited; set with the machine locked
+    std::atomic<unsigned> seats_taken_{};
     bool restart_{};
     std::uint64_t built_{};  // bytes of memory
 
+    SpinLock lock_;
+    unsigned changes_before_{};  // of the home's timers, when the lock was taken
     guest::Clock clock_;
-    guest::TimerQueue timers_{clock_};
-    std::uint64_t tsc_base_{}, tsc_adjust_{};
+    std::array<std::optional<Seat>, guest::max_vcpus> seats_;
+    unsigned seat_count_{};
+    std::uint64_t tsc_base_{};
+    guest::InitialState initial_;  // of vCPU 0
     vmx::ControlRegisterPolicy cr0_{}, cr4_{};
     std::optional<vmx::Ept> ept_;
     std::optional<GuestMemory> memory_;
     std::optional<guest::Cpuid> cpuid_;
     std::optional<guest::Machine> machine_;
-    std::optional<Vcpu> vcpu_;
+    std::array<std::optional<Vcpu>, guest::max_vcpus> vcpus_;
 
     Accounting last_account_;
     std::size_t report_size_{};
     std::array<char, 2048> report_{};
+};
+
+// While one exists, the machine of the VM is this CPU's alone: its model, and what the models tell a vCPU. Nothing to do
+// where all vCPUs live on one CPU.
+class [[nodiscard]] MachineLock {
+  public:
+    explicit MachineLock(Vm& vm) : vm_(vm) {
+        if (vm_.is_shared()) [[unlikely]]
+            vm_.lock();
+    }
+    ~MachineLock() {
+        if (vm_.is_shared()) [[unlikely]]
+            vm_.unlock();
+    }
+    MachineLock(const MachineLock&) = delete;
+    MachineLock& operator=(const MachineLock&) = delete;
+
+  private:
+    Vm& vm_;
 };
 
 }  // namespace bulkhead::monitor

@@ -18,9 +18,10 @@
 namespace bulkhead::monitor {
 namespace {
 
-// EPT tables for memory in 2-MiB pages, the VMCS, the processor state, and some air.
+// EPT tables for memory in 2-MiB pages, a VMCS and a processor state for each vCPU, and some air.
 std::size_t frames_for(const guest::GuestConfig& config) {
-    return 64 + config.memory / gib + (config.test_device ? guest::TestDevice::ram_size / page_size : 0);
+    return 64 + config.memory / gib + 2 * config.vcpus +
+        (config.test_device ? guest::TestDevice::ram_size / page_size : 0);
 }
 
 isa::CpuidResult host_cpuid(std::uint32_t leaf, std::uint32_t subleaf) { return cpu::cpuid(leaf, subleaf); }
@@ -74,7 +75,6 @@ void Vm::fail(std::string_view why) {
 Vm::Step Vm::begin_building() {
     report_size_ = 0;
     built_ = 0;
-    tsc_adjust_ = 0;
     last_account_ = {};
     mm::BlockAllocator& blocks = the_system.blocks();
     const std::size_t wanted = config_.memory / large_page_size;
@@ -93,8 +93,8 @@ Vm::Step Vm::begin_building() {
     return {};
 }
 
-void Vm::build_step(CpuLoop& cpu) {
-    const Step step = built_ < config_.memory ? add_block() : finish_building(cpu);
+void Vm::build_step() {
+    const Step step = built_ < config_.memory ? add_block() : finish_building();
     GuestMemory::close_windows();
     if (!step) fail(step.error());
 }
@@ -128,18 +128,27 @@ std::expected<std::span<std::byte>, std::string_view> Vm::test_ram() {
     return std::span{ram, size};
 }
 
-Vm::Step Vm::finish_building(CpuLoop& cpu) {
+Vm::Step Vm::finish_building() {
+    if (const Step created = create_machine(); !created) return created;
+    for (unsigned i = 0; i < config_.vcpus; ++i)
+        if (const Step created = create_vcpu(i); !created) return created;
+    start();
+    return {};
+}
+
+Vm::Step Vm::create_machine() {
     HostCpuid host;
     cpuid_.emplace(cpuid_parameters(config_), guest::Cpuid::Host::to<&HostCpuid::ask>(&host));
     BootFiles files;
-    guest::InitialState initial;
     if (const Step found = find_files(files); !found) return found;
-    if (const Step loaded = load(files, initial); !loaded) return loaded;
+    if (const Step loaded = load(files, initial_); !loaded) return loaded;
 
     const guest::TscRatio ratio = guest::tsc_ratio(cpu::tsc_hz());
     const auto ram = test_ram();
     if (!ram) return std::unexpected(ram.error());
     clock_ = {.now = 0, .hz = cpu::tsc_hz()};
+    std::array<guest::TimerQueue*, guest::max_vcpus> lapic_timers{};
+    for (unsigned i = 0; i < config_.vcpus; ++i) lapic_timers[i] = &seat_of(i).timers;
     machine_.emplace(guest::MachineConfig{.memory = config_.memory,
                                           .vcpus = config_.vcpus,
                                           .physical_address_bits = cpuid_->physical_address_bits(),
@@ -149,13 +158,16 @@ Vm::Step Vm::finish_building(CpuLoop& cpu) {
                                           .debug_exit = config_.debug_exit,
                                           .debug_console = config_.debug_console,
                                           .fw_cfg_memory = config_.fw_cfg ? &*memory_ : nullptr,
-                                          .test_ram = *ram},
-                     timers_, partition_, *this);
-    if (!fill_fw_cfg(files, initial.rip)) return std::unexpected("its firmware configuration has no room");
-    return create_vcpu(initial, cpu);
+                                          .test_ram = *ram,
+                                          .lapic_timers = std::span{lapic_timers}.first(config_.vcpus)},
+                     seats_[0]->timers, partition_, *this);
+    if (!fill_fw_cfg(files, initial_.rip)) return std::unexpected("its firmware configuration has no room");
+    cr0_ = vmx::cr0_policy(the_system.platform.capabilities);
+    cr4_ = vmx::cr4_policy(the_system.platform.capabilities, guest::offered_cr4(*cpuid_));
+    return {};
 }
 
-Vm::Step Vm::create_vcpu(const guest::InitialState& initial, CpuLoop& cpu) {
+Vm::Step Vm::create_vcpu(unsigned index) {
     mm::FramePool& pool = the_system.pool();
     const vmx::Platform& platform = the_system.platform;
     auto vmcs = vmx::Vmcs::create(pool, owner_, platform.capabilities);
@@ -163,37 +175,49 @@ Vm::Step Vm::create_vcpu(const guest::InitialState& initial, CpuLoop& cpu) {
     // Without VPIDs each entry drops what would be tagged by one, and 0 stands for that.
     const bool tagged = platform.controls.has_proc2(vmx::control::proc2::ENABLE_VPID);
     const auto vpid = tagged ? the_system.vpids.allocate() : std::optional<std::uint16_t>{0};
-    if (!vmcs || !frame || !vpid) return std::unexpected("no memory for its vCPU");
+    if (!vmcs || !frame || !vpid) return std::unexpected("no memory for its vCPUs");
     auto* const processor = new (pool.at<std::byte>(*frame)) vmx::ProcessorState;
     processor->reset();
-    vcpu_.emplace(*this, 0u, machine_->lapic(0), std::move(*vmcs), *processor, *vpid,
-                  guest::MsrParameters{.tsc_hz = cpu::tsc_hz(),
-                                       .physical_address_bits = cpuid_->physical_address_bits(),
-                                       .rdtscp = cpuid_parameters(config_).rdtscp});
-    machine_->connect(0, *vcpu_);
-    vcpu_->registers = initial.gpr;
+    Vcpu& vcpu = vcpus_[index].emplace(
+        *this, seat_of(index), index, machine_->lapic(index), std::move(*vmcs), *processor, *vpid,
+        guest::MsrParameters{.tsc_hz = cpu::tsc_hz(),
+                             .physical_address_bits = cpuid_->physical_address_bits(),
+                             .rdtscp = cpuid_parameters(config_).rdtscp});
+    machine_->connect(index, vcpu);
+    if (index == 0)
+        vcpu.registers = initial_.gpr;
+    else
+        vcpu.registers[isa::Gpr::RDX] = cpuid_->version();
+    return {};
+}
 
-    cr0_ = vmx::cr0_policy(platform.capabilities);
-    cr4_ = vmx::cr4_policy(platform.capabilities, guest::offered_cr4(*cpuid_));
-    cpu.load(*vcpu_);
+// On the vCPU's own CPU: the host's state is that CPU's.
+void Vm::prepare_vmcs(Vcpu& vcpu) {
+    const mm::FramePool& pool = the_system.pool();
+    vcpu.seat.loop->load(vcpu);
     vmx::write_host_state(vmx::read_host_state());
-    tsc_base_ = cpu::rdtsc();
-    vmx::write_controls({.controls = platform.controls,
+    // Alone on its CPU, a vCPU waits for others best by going on.
+    vmx::Controls controls = the_system.platform.controls;
+    if (std::popcount(vcpu.seat.vcpus) == 1) controls.proc2 &= ~vmx::control::proc2::PAUSE_LOOP_EXITING;
+    vmx::write_controls({.controls = controls,
                          .ept_pointer = ept_->pointer(),
-                         .vpid = *vpid,
+                         .vpid = vcpu.vpid.vpid(),
                          .msr_bitmap = pool.phys(the_system.msr_bitmap),
                          .io_bitmap = pool.phys(the_system.io_bitmap),
                          .exception_bitmap = exception_bitmap,
                          .tsc_offset = 0 - tsc_base_,
                          .cr0 = cr0_,
                          .cr4 = cr4_});
-    vmx::write_guest_state(to_vmx(initial), cr0_, cr4_);
+    vmx::write_guest_state(vcpu.index == 0 ? to_vmx(initial_) : vmx::state_after_reset(), cr0_, cr4_);
+}
+
+// The home takes its seat first, the other CPUs as soon as they look.
+void Vm::start() {
+    tsc_base_ = cpu::rdtsc();
     state_ = State::running;
-    vcpu_->blocked_since = tsc_base_;
-    cpu.enqueue(*vcpu_);
+    for (unsigned i = 1; i < seat_count_; ++i) the_system.doorbells[seats_[i]->cpu].ring();
     log("guest {}: started on CPU {} with {} MiB", name(), home_, config_.memory / mib);
     partition_event(link::PartitionState::running, {});
-    return {};
 }
 
 }  // namespace bulkhead::monitor

@@ -20,6 +20,7 @@ EndingWords words(Vm::Ending ending) {
         case Vm::Ending::exited: return {"exited", link::PartitionState::exited};
         case Vm::Ending::triple_fault: return {"stopped by a triple fault", link::PartitionState::crashed};
         case Vm::Ending::crashed: return {"stopped: it cannot go on", link::PartitionState::crashed};
+        case Vm::Ending::none:
         case Vm::Ending::stopped: break;
     }
     return {"stopped by the operator", link::PartitionState::off};
@@ -51,24 +52,39 @@ void Vm::log_ending(Ending ending) {
     partition_event(w.state, text.view());
 }
 
+Accounting Vm::account() const {
+    Accounting sum;
+    for (const std::optional<Vcpu>& vcpu : vcpus_)
+        if (vcpu) sum += vcpu->account;
+    return sum;
+}
+
 void Vm::write_accounting(TextSink& sink) const {
-    const Accounting& a = state_ == State::running ? vcpu_->account : last_account_;
+    const bool running = state_ == State::running;
+    const Accounting a = running ? account() : last_account_;
     print(sink, "{:16} {:9} CPU {}  guest {} root {} idle {} exits {}\n", name(),
-          state_ == State::running ? "running" : state_ == State::building ? "starting" : "off", home_, a.guest, a.root,
+          running ? "running" : state_ == State::building ? "starting" : "off", home_, a.guest, a.root,
           a.idle, a.all_exits());
+    if (running && config_.vcpus > 1)
+        for (const std::optional<Vcpu>& vcpu : vcpus_)
+            if (vcpu)
+                print(sink, "    vCPU {:2} on CPU {}  guest {} root {} idle {} exits {}\n", vcpu->index, vcpu->seat.cpu,
+                      vcpu->account.guest, vcpu->account.root, vcpu->account.idle, vcpu->account.all_exits());
     for (std::size_t i = 0; i < a.exits.size(); ++i)
         if (a.exits[i] != 0) print(sink, "    {:32} {}\n", vmx::name_of(static_cast<vmx::ExitReason>(i)), a.exits[i]);
 }
 
-void Vm::keep_report(std::string_view why) {
+void Vm::keep_report(const Vcpu& vcpu, std::string_view why) {
     static constexpr std::string_view gpr_names[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                                      "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
     static constexpr std::string_view segment_names[] = {"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"};
     TextBuffer text{report_};
     const vmx::GuestState s = vmx::read_guest_state(cr0_, cr4_);
-    isa::Registers gpr = vcpu_->registers;
+    isa::Registers gpr = vcpu.registers;
     gpr[isa::Gpr::RSP] = s.rsp;
-    print(text, "guest {}: {}\n", name(), why);
+    print(text, "guest {}", name());
+    if (config_.vcpus > 1) print(text, " vCPU {}", vcpu.index);
+    print(text, ": {}\n", why);
     print(text, "rip {:016x} rflags {:08x} cr0 {:08x} cr2 {:016x}\n", s.rip, s.rflags, s.cr0, cpu::read_cr2());
     print(text, "cr3 {:016x} cr4 {:08x} efer {:04x} dr7 {:08x}\n", s.cr3, s.cr4, s.efer, s.dr7);
     for (std::size_t i = 0; i < 16; ++i)

@@ -75,6 +75,7 @@ constexpr Control proc2_controls[] = {
     {proc2::ENABLE_RDTSCP, wanted, "enable RDTSCP"},
     {proc2::ENABLE_INVPCID, wanted, "enable INVPCID"},
     {proc2::ENABLE_XSAVES, wanted, "enable XSAVES/XRSTORS"},
+    {proc2::PAUSE_LOOP_EXITING, wanted, "PAUSE-loop exiting"},  // for vCPUs that share a CPU
     {proc2::VIRTUALIZE_X2APIC_MODE, optional, "virtualize x2APIC mode", &ControlOptions::virtualize_x2apic_mode},
     {proc2::APIC_REGISTER_VIRTUALIZATION, optional, "APIC-register virtualization",
      &ControlOptions::apic_register_virtualization},
@@ -82,7 +83,6 @@ constexpr Control proc2_controls[] = {
      &ControlOptions::virtual_interrupt_delivery},
     {proc2::VIRTUALIZE_APIC_ACCESSES, never, "virtualize APIC accesses"},
     {proc2::DESCRIPTOR_TABLE_EXITING, never, "descriptor-table exiting"},
-    {proc2::PAUSE_LOOP_EXITING, never, "PAUSE-loop exiting"},
     {proc2::RDRAND_EXITING, never, "RDRAND exiting"},
     {proc2::ENABLE_VM_FUNCTIONS, never, "enable VM functions"},
     {proc2::VMCS_SHADOWING, never, "VMCS shadowing"},

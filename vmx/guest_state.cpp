@@ -69,14 +69,6 @@ GuestState state_after_reset() {
     return state;
 }
 
-GuestState state_after_startup(std::uint8_t vector) {
-    GuestState state = state_after_reset();
-    state.rip = 0;
-    state[isa::Segment::CS].selector = static_cast<std::uint16_t>(vector << 8);
-    state[isa::Segment::CS].base = std::uint64_t{vector} << 12;
-    return state;
-}
-
 void write_guest_state(const GuestState& state, const ControlRegisterPolicy& cr0, const ControlRegisterPolicy& cr4) {
     using namespace field;
     write<GUEST_RIP>(state.rip);
@@ -91,6 +83,20 @@ void write_guest_state(const GuestState& state, const ControlRegisterPolicy& cr0
     write<GUEST_IDTR_LIMIT>(std::uint32_t{state.idtr_limit});
     write_control_registers(state, cr0, cr4);
     write_the_rest();
+}
+
+void write_guest_state_after_init(const ControlRegisterPolicy& cr0, const ControlRegisterPolicy& cr4) {
+    using namespace field;
+    constexpr std::uint64_t cache = isa::cr0::CD | isa::cr0::NW;
+    GuestState state = state_after_reset();
+    state.pat = read<GUEST_IA32_PAT>();
+    state.cr0 = (state.cr0 & ~cache) | (cr0.visible(read<GUEST_CR0>(), read<CR0_READ_SHADOW>()) & cache);
+    const std::uint32_t cs = read<GUEST_IA32_SYSENTER_CS>();
+    const std::uint64_t esp = read<GUEST_IA32_SYSENTER_ESP>(), eip = read<GUEST_IA32_SYSENTER_EIP>();
+    write_guest_state(state, cr0, cr4);
+    write<GUEST_IA32_SYSENTER_CS>(cs);
+    write<GUEST_IA32_SYSENTER_ESP>(esp);
+    write<GUEST_IA32_SYSENTER_EIP>(eip);
 }
 
 GuestState read_guest_state(const ControlRegisterPolicy& cr0, const ControlRegisterPolicy& cr4) {

@@ -28,13 +28,15 @@ struct GuestState {
 
 // After power-up, RESET or INIT (SDM volume 3, table 9-1).
 [[nodiscard]] GuestState state_after_reset();
-// After a start-up IPI: real mode at vector * 4 KiB (SDM volume 3, 8.4.3).
-[[nodiscard]] GuestState state_after_startup(std::uint8_t vector);
 
 // Writes all guest-state fields of the current VMCS, those that GuestState does not name to their value after reset:
 // active, nothing blocked, no pending debug exception, SYSENTER and debug-control MSRs zero. Also the "IA-32e mode
 // guest" entry control, which follows efer and cr0, and no event is left to inject.
 void write_guest_state(const GuestState& state, const ControlRegisterPolicy& cr0, const ControlRegisterPolicy& cr4);
+
+// The same after an INIT: what INIT leaves alone stays - CR0.CD and NW, IA32_PAT and the SYSENTER MSRs (SDM volume 3,
+// table 9-1).
+void write_guest_state_after_init(const ControlRegisterPolicy& cr0, const ControlRegisterPolicy& cr4);
 
 // The same registers of the current VMCS, for reports and tests.
 [[nodiscard]] GuestState read_guest_state(const ControlRegisterPolicy& cr0, const ControlRegisterPolicy& cr4);

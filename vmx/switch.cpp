@@ -68,9 +68,12 @@ void ProcessorState::reset() {
 }
 
 void ProcessorState::init() {
-    cr2 = 0;
-    dr = {};
-    dr6 = isa::dr6::reset;
+    cpu::write_dr<0>(0);
+    cpu::write_dr<1>(0);
+    cpu::write_dr<2>(0);
+    cpu::write_dr<3>(0);
+    cpu::write_dr<6>(isa::dr6::reset);
+    cpu::write_cr2(0);
 }
 
 void ProcessorState::save(const StateFeatures& features) {

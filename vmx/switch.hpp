@@ -50,7 +50,7 @@ class ProcessorState {
 
     // After power-up (SDM volume 3, table 9-1).
     void reset();
-    // After INIT: the vector state, XCR0 and the MSRs keep their values.
+    // INIT of the vCPU whose state is loaded: the vector state, XCR0 and the MSRs keep their values.
     void init();
 
     // From this CPU, to this CPU. Loading overwrites all that another vCPU left, whether or not this one enabled it.

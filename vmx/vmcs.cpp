@@ -9,6 +9,10 @@ namespace bulkhead::vmx {
 
 namespace {
 
+// PAUSE-loop exiting (SDM 25.1.3), in ticks of the TSC: PAUSEs that are no farther apart are one loop, and a loop that
+// lasts this long exits. A lock that is held by a vCPU that runs is free again long before.
+constexpr std::uint32_t pause_loop_gap = 128, pause_loop_window = 4096;
+
 void must_succeed(instruction::Outcome outcome, std::string_view name, HostPhys region) {
     if (outcome != instruction::Outcome::succeed) panic("{} failed for the VMCS at {}", name, region);
 }
@@ -72,6 +76,10 @@ void write_optional_controls(const VmcsSetup& setup) {
     using namespace field;
     const Controls& controls = setup.controls;
     if (controls.has_proc2(control::proc2::ENABLE_VPID)) write<VIRTUAL_PROCESSOR_IDENTIFIER>(setup.vpid);
+    if (controls.has_proc2(control::proc2::PAUSE_LOOP_EXITING)) {
+        write<PLE_GAP>(pause_loop_gap);
+        write<PLE_WINDOW>(pause_loop_window);
+    }
     // IA32_XSS is 0 and stays so: XSAVES and XRSTORS of the guest have nothing to exit for.
     if (controls.has_proc2(control::proc2::ENABLE_XSAVES)) write<XSS_EXITING_BITMAP>(std::uint64_t{0});
     if (controls.has_proc(control::proc::USE_TPR_SHADOW)) {

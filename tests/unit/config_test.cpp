@@ -165,10 +165,11 @@ TEST(Config, Memory) {
     expect_error({"[a]\nloader = linux\nmemory = 2M\nkernel = k\n\n# end\n", 3, "at least 32M"});
 }
 
-TEST(Config, VcpusSayWhatThisVersionDoes) {
-    expect_error({with("vcpus = 2"), 4, "expected 'vcpus = 1', found 2: this version runs one vCPU a guest"});
-    for (const char* number : {"0", "17", "one", "1.0"})
-        expect_error({with(std::string{"vcpus = "} + number), 4, "number of vCPUs"});
+TEST(Config, Vcpus) {
+    EXPECT_EQ(good(with("vcpus = 1")).guests[0].vcpus, 1u);
+    EXPECT_EQ(good(with("vcpus = 16")).guests[0].vcpus, 16u);
+    for (const char* number : {"0", "17", "one", "1.0", "-1"})
+        expect_error({with(std::string{"vcpus = "} + number), 4, "number of vCPUs from 1 to 16"});
 }
 
 TEST(Config, Choices) {

@@ -144,7 +144,8 @@ TEST_P(SupportedProcessor, LeavesTheGuestAloneWhereItMay) {
 
 TEST(Controls, UseWhatIsWantedWhereItExists) {
     using namespace control::proc2;
-    constexpr std::uint32_t wanted = ENABLE_VPID | ENABLE_RDTSCP | ENABLE_INVPCID | ENABLE_XSAVES;
+    constexpr std::uint32_t wanted =
+        ENABLE_VPID | ENABLE_RDTSCP | ENABLE_INVPCID | ENABLE_XSAVES | PAUSE_LOOP_EXITING;
     EXPECT_EQ(choose_controls(skylake)->proc2 & wanted, wanted);
     EXPECT_EQ(choose_controls(sandy_bridge)->proc2 & wanted, ENABLE_VPID | ENABLE_RDTSCP);
 }

@@ -15,7 +15,7 @@ class CpuLoopTest : public MonitorTest {
         start(two());
         test::guest() = [this](isa::Registers& registers, bool) {
             if (++entries == limit) throw Curtain{};
-            return &registers == &two().vcpu().registers ? play_two() : play_one();
+            return &registers == &two().vcpu(0).registers ? play_two() : play_one();
         };
         // An idle CPU sleeps until its timer.
         cpu_state().halt = [] {
@@ -50,7 +50,7 @@ TEST_F(CpuLoopTest, TwoGuestsShareTheCpu) {
     run();
     EXPECT_GT(computed_one, 1'000'000u);
     EXPECT_NEAR(static_cast<double>(computed_one) / static_cast<double>(computed_two), 1, 0.05);
-    EXPECT_EQ(one().vcpu().account.guest / 1000, computed_one / 1000);
+    EXPECT_EQ(one().vcpu(0).account.guest / 1000, computed_one / 1000);
 }
 
 // One masks everything and halts, with a local APIC timer that expires with each tick of its clock.
@@ -61,7 +61,7 @@ class VainTimerTest : public CpuLoopTest {
         return leave(ExitReason::HLT);
     }
     void arm(std::uint32_t count) {
-        guest::Lapic& lapic = one().vcpu().lapic;
+        guest::Lapic& lapic = one().vcpu(0).lapic;
         lapic.write(isa::apic::SVR, 4, 0x1ff);
         lapic.write(isa::apic::TIMER_DIVIDE, 4, 0xb);
         lapic.write(isa::apic::LVT_TIMER, 4, 0x2'0030);  // periodic
@@ -82,7 +82,7 @@ TEST_F(VainTimerTest, TheirCostIsTheirOwn) {
     arm(1);
     run();
     // Each look at the host's clock takes a tick here: most of those that were not the guests' were for one's timers.
-    EXPECT_GT(one().vcpu().account.root, entries / 2);
+    EXPECT_GT(one().vcpu(0).account.root, entries / 2);
 }
 
 // The other guest's slice is not cut by the timer of one that is runnable and waits for its turn.
@@ -97,7 +97,7 @@ TEST_F(RunnableTimerTest, AGuestThatWaitsForItsTurnInterruptsNobody) {
     unsigned interrupted = 0;
     auto play = test::guest();
     test::guest() = [&, play](isa::Registers& registers, bool launched) {
-        if (&registers == &two().vcpu().registers) {
+        if (&registers == &two().vcpu(0).registers) {
             const std::uint64_t time = get(vmcs::preemption_timer);
             if (time < 1'900'000) ++interrupted;  // a slice is 2 ms at least
             if (computed_two > tsc_hz) throw Curtain{};
@@ -115,10 +115,10 @@ class SleeperTest : public VainTimerTest {
         if ((get(vmcs::entry_interruption) >> 31) != 0) {
             set(vmcs::entry_interruption, 0);
             late = std::max(late, cpu_state().tsc - due);
-            one().vcpu().lapic.write(isa::apic::EOI, 4, 0);
+            one().vcpu(0).lapic.write(isa::apic::EOI, 4, 0);
             ++woken;
         }
-        due = one().tsc_base() + one().timers().earliest();
+        due = one().tsc_base() + one().seat(0).timers.earliest();
         set_rflags(IF);
         return leave(ExitReason::HLT);
     }

@@ -8,6 +8,7 @@
 
 #include "arch/isa/msr.hpp"
 #include "vmx/controls.hpp"
+#include "vmx/event.hpp"
 #include "vmx/fields.hpp"
 #include "vmx/guest_state.hpp"
 
@@ -26,6 +27,15 @@ constexpr Capabilities skylake{.misc = 0x7004'c1e7,
 constexpr AddressWidths widths{.physical = 39, .linear = 48};
 
 constexpr std::uint64_t offered_cr4 = 0x3727ff;
+
+// Real mode, as after a start-up IPI (SDM volume 3, 8.4.3).
+GuestState real_mode() {
+    GuestState state = state_after_reset();
+    state.rip = 0;
+    state[Segment::CS].selector = 0x9a00;
+    state[Segment::CS].base = 0x9'a000;
+    return state;
+}
 
 isa::SegmentRegister flat(std::uint16_t selector, std::uint32_t rights) {
     return {.selector = selector, .rights = rights, .limit = 0xffff'ffff, .base = 0};
@@ -120,7 +130,7 @@ class GuestStateCheck : public testing::Test {
 };
 
 TEST_F(GuestStateCheck, PassesEveryMode) {
-    for (const GuestState& state : {state_after_reset(), state_after_startup(0x9a), protected_mode(), pae_paging(),
+    for (const GuestState& state : {state_after_reset(), real_mode(), protected_mode(), pae_paging(),
                                     long_mode(), long_mode_with_unusable_data(), virtual_8086(), user_mode()}) {
         enter(state);
         expect_valid();
@@ -139,10 +149,38 @@ TEST_F(GuestStateCheck, ReadsBackWhatWasWritten) {
     EXPECT_EQ(reset[Segment::CS].base, 0xffff'0000u);
     EXPECT_EQ(reset.idtr_limit, 0xffff);
 
-    enter(state_after_startup(0x9a));
+    enter(real_mode());
     EXPECT_EQ(processor().get(0x0802), 0x9a00u);
     EXPECT_EQ(processor().get(0x6808), 0x9'a000u);
     EXPECT_EQ(processor().get(0x681e), 0u);
+}
+
+// SDM volume 3, table 9-1.
+TEST_F(GuestStateCheck, InitKeepsWhatItDoesNotReset) {
+    const ControlRegisterPolicy cr0 = cr0_policy(skylake), cr4 = cr4_policy(skylake, offered_cr4);
+    GuestState before = long_mode();
+    before.pat = 0x0606'0606'0606'0606;
+    before.dr7 = 0x401;
+    enter(before);
+    write<field::GUEST_IA32_SYSENTER_CS>(std::uint32_t{0x10});
+    write<field::GUEST_IA32_SYSENTER_EIP>(std::uint64_t{0x1234});
+    write<field::GUEST_INTERRUPTIBILITY_STATE>(interruptibility::BLOCKING_BY_NMI);
+    write_guest_state_after_init(cr0, cr4);
+    expect_valid();
+    const GuestState after = read_guest_state(cr0, cr4);
+    EXPECT_EQ(after.pat, before.pat);
+    EXPECT_EQ(read<field::GUEST_IA32_SYSENTER_CS>(), 0x10u);
+    EXPECT_EQ(read<field::GUEST_IA32_SYSENTER_EIP>(), 0x1234u);
+    EXPECT_EQ(after.cr0, 0x10u) << "the caches were on and stay on";
+    EXPECT_EQ(after.cr4, 0u);
+    EXPECT_EQ(after.efer, 0u);
+    EXPECT_EQ(after.dr7, 0x400u);
+    EXPECT_EQ(read<field::GUEST_INTERRUPTIBILITY_STATE>(), 0u);
+
+    before.cr0 |= isa::cr0::CD | isa::cr0::NW;
+    enter(before);
+    write_guest_state_after_init(cr0, cr4);
+    EXPECT_EQ(read_guest_state(cr0, cr4).cr0, 0x6000'0010u) << "and off if they were off";
 }
 
 // SDM 26.3.1.1: LMA and the entry control follow LME and PG.

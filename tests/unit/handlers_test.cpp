@@ -427,11 +427,16 @@ TEST_F(HandlerTest, InstructionsThatCpuidHidesAreUndefined) {
     expect_fault(gp);
 }
 
-TEST_F(HandlerTest, CacheInstructionsAndPauseArePassed) {
-    for (const ExitReason reason : {ExitReason::INVD, ExitReason::WBINVD, ExitReason::PAUSE}) {
+TEST_F(HandlerTest, CacheInstructionsArePassed) {
+    for (const ExitReason reason : {ExitReason::INVD, ExitReason::WBINVD}) {
         EXPECT_EQ(exit(reason), Next::resume);
         expect_done();
     }
+}
+
+TEST_F(HandlerTest, APauseLoopLetsOthersRun) {
+    EXPECT_EQ(exit(ExitReason::PAUSE), Next::pick);
+    expect_done();
 }
 
 TEST_F(HandlerTest, AnInitOfTheHostIsNotTheGuests) {
@@ -452,7 +457,7 @@ TEST_P(UnexpectedExit, StopsThatGuestAlone) {
     loop->load(vcpu());
     EXPECT_EQ(exit(static_cast<ExitReason>(GetParam()), 0xabc), Next::pick);
     ASSERT_TRUE(one().is_ending());
-    one().end(*loop);
+    end(one());
     EXPECT_EQ(one().state(), Vm::State::off);
     EXPECT_TRUE(log.has("exit for a reason that is not handled")) << log.text_;
     EXPECT_TRUE(log.has("qualification abc"));

@@ -260,5 +260,49 @@ TEST_F(MachineTest, TheLocalApicPageIsTheCurrentVcpusAndMoves) {
     EXPECT_EQ(machine->mmio().read(layout::lapic + 0x20, 4), 0xffffffffu) << "x2APIC mode has no page";
 }
 
+// Its INIT, and firmware's shutdown byte 0Fh: what a PC does since the 286 had no other way back to real mode.
+TEST_F(MachineTest, TheBootstrapProcessorResumesWhereTheShutdownByteSays) {
+    FakeMemory memory{64 * kib};
+    ASSERT_TRUE(memory.store(GuestPhys{0x467}, std::uint32_t{0xf123'4567}));
+    const auto shutdown_byte = [&](std::uint8_t value) {
+        out(0x70, 0x0f);
+        out(0x71, value);
+    };
+    EXPECT_FALSE(machine->resume_from_init(memory)) << "a reset";
+    for (const int value : {0x05, 0x0a}) {
+        shutdown_byte(static_cast<std::uint8_t>(value));
+        const auto to = machine->resume_from_init(memory);
+        ASSERT_TRUE(to);
+        EXPECT_EQ(to->segment, 0xf123);
+        EXPECT_EQ(to->offset, 0x4567);
+        EXPECT_FALSE(machine->resume_from_init(memory)) << "once";
+    }
+    shutdown_byte(0x04);
+    EXPECT_FALSE(machine->resume_from_init(memory));
+}
+
+// Each local APIC's timer can be served elsewhere than the devices'.
+TEST_F(MachineTest, LocalApicTimersHaveTheirOwnQueues) {
+    TimerQueue other{clock};
+    TimerQueue* const queues[] = {&timers, &other};
+    machine = std::make_unique<Machine>(MachineConfig{.memory = 256 * mib,
+                                                      .vcpus = 2,
+                                                      .crystal_hz = 50'000'000,
+                                                      .boot_seconds = 1'000'000'000,
+                                                      .lapic_timers = queues},
+                                        timers, peer, events);
+    machine->set_current(1);
+    machine->mmio().write(layout::lapic + 0xf0, 4, 0x1ff);
+    machine->mmio().write(layout::lapic + 0x3e0, 4, 0xb);
+    machine->mmio().write(layout::lapic + 0x320, 4, 0x77);
+    machine->mmio().write(layout::lapic + 0x380, 4, 1000);
+    EXPECT_EQ(other.earliest(), 1000u);
+    EXPECT_NE(timers.earliest(), 1000u);
+    clock.now += 1000;
+    other.expire();
+    EXPECT_EQ(machine->lapic(1).acknowledge(), 0x77);
+    machine.reset();
+}
+
 }  // namespace
 }  // namespace bulkhead::guest

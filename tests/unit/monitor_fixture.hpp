@@ -100,9 +100,9 @@ class MonitorTest : public testing::Test {
         loop.emplace(1u);
         for (unsigned i = 0; i < 2; ++i) {
             vms[i] = std::make_unique<Vm>(the_system.config.guests[i], static_cast<mm::OwnerId>(2 + i), *partitions[i],
-                                          1u);
+                                          home);
             the_system.vms[the_system.vm_count++] = vms[i].get();
-            loop->adopt(*vms[i]);
+            loop->adopt(vms[i]->seat(0));
         }
     }
 
@@ -193,21 +193,30 @@ class MonitorTest : public testing::Test {
     // ---- guests
 
     void serve(Vm& vm) {
-        if (vm.has_requests()) vm.serve_requests(*loop);
-        while (vm.state() == Vm::State::building) vm.build_step(*loop);
+        if (vm.has_requests()) vm.serve_requests();
+        if (vm.is_ending()) end(vm);
+        if (vm.has_requests()) vm.serve_requests();
+        while (vm.state() == Vm::State::building) vm.build_step();
+        if (vm.state() == Vm::State::running && !vm.seat(0).taken) vm.take(vm.seat(0));
+    }
+    // As the loop does it once the guest is out.
+    void end(Vm& vm) {
+        ASSERT_TRUE(vm.is_ending());
+        if (vm.seat(0).taken) vm.leave(vm.seat(0));
+        vm.end();
     }
     void start(Vm& vm) {
         vm.ask(Request::start);
         serve(vm);
         ASSERT_EQ(vm.state(), Vm::State::running) << log.text_;
-        loop->load(vm.vcpu());
+        loop->load(vm.vcpu(0));
         // 32-bit code with paging off, as a flat image begins, at an address of its own.
         set(vmcs::guest_rip, 0x10'0000);
     }
     Vm& one() { return *vms[0]; }
     Vm& two() { return *vms[1]; }
     // Of `one`, which must run.
-    Vcpu& vcpu() { return one().vcpu(); }
+    Vcpu& vcpu() { return one().vcpu(0); }
     std::uint64_t& gpr(isa::Gpr r) { return vcpu().registers[r]; }
 
     // ---- exits
@@ -229,7 +238,7 @@ class MonitorTest : public testing::Test {
     // What the next entry delivers: the VM-entry interruption information, 0 when nothing.
     std::uint64_t delivered() {
         set(vmcs::entry_interruption, 0);
-        if (vcpu().needs_attention()) vcpu().prepare_events();
+        if (vcpu().needs_attention() && !vcpu().prepare_events()) ADD_FAILURE() << "it waits for a start-up IPI";
         return get(vmcs::entry_interruption);
     }
     std::uint64_t windows() { return get(vmcs::proc_controls) & (interrupt_window | nmi_window); }
@@ -254,6 +263,7 @@ class MonitorTest : public testing::Test {
     std::byte kernel[2] = {std::byte{0xeb}, std::byte{0xfe}};
     Module modules[1] = {{"kernel", kernel}};
     std::uint32_t apic_ids[2] = {10, 11};
+    static constexpr unsigned home[] = {1};
     drivers::acpi::Platform firmware{};
     drivers::Uart uart{0x3f8};
     Handover handover{};

@@ -116,8 +116,8 @@ TEST_F(ProcessorStateTest, KeepsVectorStateAndMsrsOverInit) {
     a_->load(everything);
     a_->set_xcr0(7);
     leave(0x5a);
-    a_->save(everything);
     a_->init();
+    a_->save(everything);
     a_->load(everything);
     EXPECT_EQ(cpu_state().dr[0], 0u);
     EXPECT_EQ(cpu_state().dr[6], 0xffff'0ff0u);

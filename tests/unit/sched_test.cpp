@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -186,8 +187,9 @@ TEST_F(Sched, ANewcomerIsLevelWithTheOthers) {
     EXPECT_NEAR(static_cast<double>(fresh.ran()), 50.0 * latency, 1.0 * latency);
 }
 
-TEST_F(Sched, YieldLetsAllOthersGoFirst) {
-    std::array<Entity, 3> entities;
+TEST_F(Sched, YieldLetsAllSiblingsGoFirst) {
+    const int group = 0;
+    std::array<Entity, 3> entities{Entity{&group}, Entity{&group}, Entity{&group}};
     for (Entity& entity : entities) start(entity);
     run(10 * latency);
     Entity* first = queue.pick();
@@ -200,6 +202,54 @@ TEST_F(Sched, YieldLetsAllOthersGoFirst) {
     EXPECT_NE(third, second);
     queue.yield();
     EXPECT_EQ(queue.pick(), first);
+}
+
+TEST_F(Sched, YieldWithoutSiblingsChangesNothing) {
+    const int group = 0, other = 1;
+    std::array<Entity, 4> entities{Entity{&group}, Entity{&other}, Entity{}, Entity{}};
+    for (Entity& entity : entities) start(entity);
+    for (unsigned i = 1; i <= entities.size(); ++i) {
+        ASSERT_NE(queue.pick(), nullptr);
+        queue.account(i * latency);
+    }
+    for (unsigned i = 0; i < entities.size(); ++i) {
+        Entity* const first = queue.pick();
+        queue.yield();
+        EXPECT_EQ(queue.pick(), first);
+        queue.account(entities.size() * latency);
+    }
+}
+
+// Two vCPUs of a guest that do nothing but wait for each other, and a guest that works: thirds.
+TEST_F(Sched, YieldNeitherGivesAwayNorTakesTime) {
+    const int group = 0;
+    Entity a{&group}, b{&group}, worker;
+    start(a);
+    start(b);
+    start(worker);
+    while (now < 1000 * latency) {
+        Entity* const entity = queue.pick();
+        const Tick ran = entity == &worker ? queue.slice() : shortest / 25;
+        queue.account(ran);
+        now += ran;
+        if (entity != &worker) queue.yield();
+    }
+    EXPECT_NEAR(static_cast<double>(worker.ran()) * 3, static_cast<double>(now), 0.01 * static_cast<double>(now));
+    EXPECT_NEAR(static_cast<double>(a.ran()), static_cast<double>(b.ran()), 0.01 * static_cast<double>(now));
+}
+
+// One holds what the others wait for: it runs nearly all the time, although it is behind in the queue.
+TEST_F(Sched, YieldFindsTheOneThatWorks) {
+    const int group = 0;
+    std::array<Entity, 4> entities{Entity{&group}, Entity{&group}, Entity{&group}, Entity{&group}};
+    for (Entity& entity : entities) start(entity);
+    Entity& holder = entities[3];
+    unsigned turns = 0;
+    for (Entity* entity = queue.pick(); entity != &holder; entity = queue.pick(), ++turns) {
+        ASSERT_LT(turns, entities.size());
+        queue.account(shortest / 25);
+        queue.yield();
+    }
 }
 
 TEST_F(Sched, WakingTwiceOrWhileRunningChangesNothing) {
@@ -248,21 +298,67 @@ TEST_F(Sched, RemoveInEveryState) {
     EXPECT_EQ(queue.pick(), &entities[0]);
 }
 
+// Of one vCPU; nothing if there is no place for it.
+std::optional<unsigned> place_one(std::uint64_t allowed, std::vector<unsigned> loads) {
+    unsigned place_of_it = 0;
+    if (!place(allowed, loads, {&place_of_it, 1})) return std::nullopt;
+    return place_of_it;
+}
+
 TEST(Place, LeastLoadedOfTheAllowed) {
-    const unsigned loads[] = {3, 1, 2, 1};
-    EXPECT_EQ(place(~0ull, loads), 1u);
-    EXPECT_EQ(place(0b1101, loads), 3u);
-    EXPECT_EQ(place(0b0101, loads), 2u);
-    EXPECT_EQ(place(0b10000, loads), std::nullopt);
-    EXPECT_EQ(place(0, loads), std::nullopt);
-    EXPECT_EQ(place(~0ull, {}), std::nullopt);
+    EXPECT_EQ(place_one(~0ull, {3, 1, 2, 1}), 1u);
+    EXPECT_EQ(place_one(0b1101, {3, 1, 2, 1}), 3u);
+    EXPECT_EQ(place_one(0b0101, {3, 1, 2, 1}), 2u);
+    EXPECT_EQ(place_one(0b10000, {3, 1, 2, 1}), std::nullopt);
+    EXPECT_EQ(place_one(0, {3, 1, 2, 1}), std::nullopt);
+    EXPECT_EQ(place_one(~0ull, {}), std::nullopt);
 }
 
 TEST(Place, MoreThanSixtyFourCpus) {
     std::vector<unsigned> loads(100, 1);
     loads[70] = 0;
     loads[63] = 0;
-    EXPECT_EQ(place(~0ull, loads), 63u);
+    EXPECT_EQ(place_one(~0ull, loads), 63u);
+}
+
+using Numbers = std::vector<unsigned>;
+
+TEST(Place, TheVcpusOfAGuestSpread) {
+    Numbers loads(4, 0), places(4);
+    ASSERT_TRUE(place(~0ull, loads, places));
+    EXPECT_EQ(places, (Numbers{0, 1, 2, 3}));
+    EXPECT_EQ(loads, (Numbers{1, 1, 1, 1}));
+}
+
+TEST(Place, MoreVcpusThanCpusTakeTurns) {
+    Numbers loads(2, 0), places(5);
+    ASSERT_TRUE(place(~0ull, loads, places));
+    EXPECT_EQ(places, (Numbers{0, 1, 0, 1, 0}));
+    Numbers alone(1, 7), all(16);
+    ASSERT_TRUE(place(~0ull, alone, all));
+    EXPECT_EQ(all, Numbers(16, 0));
+    EXPECT_EQ(alone[0], 23u);
+}
+
+TEST(Place, OneGuestAfterAnotherFillsWhatIsLeft) {
+    Numbers loads(3, 0), first(1), second(3);
+    ASSERT_TRUE(place(0b100, loads, first));
+    ASSERT_TRUE(place(~0ull, loads, second));
+    EXPECT_EQ(first, Numbers{2});
+    EXPECT_EQ(second, (Numbers{0, 1, 0}));
+    EXPECT_EQ(loads, (Numbers{2, 1, 1}));
+}
+
+TEST(Place, OnlyWhereTheGuestMayRun) {
+    Numbers loads(4, 0), places(6);
+    ASSERT_TRUE(place(0b1010, loads, places));
+    EXPECT_EQ(loads, (Numbers{0, 3, 0, 3}));
+}
+
+TEST(Place, NothingChangesWhereThereIsNoPlace) {
+    Numbers loads{1, 2}, places(2);
+    EXPECT_FALSE(place(0b100, loads, places));
+    EXPECT_EQ(loads, (Numbers{1, 2}));
 }
 
 }  // namespace

@@ -33,7 +33,7 @@ TEST_F(VmTest, PowerOffGivesBackEverything) {
     ASSERT_LT(blocks.available(), blocks_free);
     ASSERT_LT(pool.available(), frames_free);
     one().power_off();
-    one().end(*loop);
+    end(one());
     EXPECT_EQ(one().state(), Vm::State::off);
     EXPECT_EQ(taken(0), 0u);
     EXPECT_EQ(frames(0), 0u);
@@ -48,7 +48,7 @@ TEST_F(VmTest, ResetStartsAnewWithCleanMemory) {
     write(one(), 0x20'0000, 0x5ec7e7);
     vcpu().registers[isa::Gpr::RBX] = 1;
     one().reset();
-    one().end(*loop);
+    end(one());
     EXPECT_EQ(one().state(), Vm::State::off);
     ASSERT_TRUE(one().has_requests());
     serve(one());
@@ -61,8 +61,8 @@ TEST_F(VmTest, ResetStartsAnewWithCleanMemory) {
 
 TEST_F(VmTest, AGuestThatCrashedStaysDownUntilItIsAsked) {
     start(one());
-    one().crash("a test");
-    one().end(*loop);
+    one().crash(vcpu(), "a test");
+    end(one());
     EXPECT_FALSE(one().has_requests());
     EXPECT_NE(one().report().find("guest one: a test"), std::string_view::npos) << "it can be read after its end";
     one().ask(Request::restart);
@@ -85,8 +85,8 @@ TEST_F(VmTest, TheOperatorRestartsAndStops) {
 
 TEST_F(VmTest, AGuestThatIsBeingBuiltCanBeStopped) {
     one().ask(Request::start);
-    one().serve_requests(*loop);
-    one().build_step(*loop);
+    one().serve_requests();
+    one().build_step();
     ASSERT_EQ(one().state(), Vm::State::building);
     one().ask(Request::stop);
     serve(one());
@@ -98,25 +98,25 @@ TEST_F(VmTest, TheNeighbourIsUntouched) {
     start(two());
     write(two(), 0x20'0000, 0x1234'5678);
     set(vmcs::guest_rip, 0xabcd);
-    const auto region = two().vcpu().vmcs.region();
-    const std::uint16_t vpid = two().vcpu().vpid.vpid();
+    const auto region = two().vcpu(0).vmcs.region();
+    const std::uint16_t vpid = two().vcpu(0).vpid.vpid();
     const std::size_t blocks_of_two = taken(1), frames_of_two = frames(1);
     for (int round = 0; round < 3; ++round) {
         start(one());
-        EXPECT_NE(one().vcpu().vpid.vpid(), vpid);
+        EXPECT_NE(one().vcpu(0).vpid.vpid(), vpid);
         write(one(), 0x20'0000, ~0ull);
         if (round == 0)
-            one().crash("a test");
+            one().crash(vcpu(), "a test");
         else
             one().power_off();
-        one().end(*loop);
+        end(one());
     }
     EXPECT_EQ(two().state(), Vm::State::running);
     EXPECT_EQ(taken(1), blocks_of_two);
     EXPECT_EQ(frames(1), frames_of_two);
     EXPECT_EQ(word(two(), 0x20'0000), 0x1234'5678u);
-    EXPECT_EQ(two().vcpu().vmcs.region(), region);
-    loop->load(two().vcpu());
+    EXPECT_EQ(two().vcpu(0).vmcs.region(), region);
+    loop->load(two().vcpu(0));
     EXPECT_EQ(get(vmcs::guest_rip), 0xabcdu);
 }
 
@@ -139,7 +139,7 @@ TEST_F(VmTest, NothingIsLostByStartingOftenerThanThereAreVpids) {
         start(one());
         ASSERT_FALSE(HasFatalFailure()) << i;
         one().power_off();
-        one().end(*loop);
+        end(one());
     }
 }
 
