@@ -10,7 +10,7 @@ GUESTS ?= examples/default.conf
 # More arguments for scripts/run: make run RUN="--cpus 4 --machine qemu"
 RUN ?=
 
-.PHONY: help setup guests run iso test unit system bench equivalence lint clean
+.PHONY: help setup guests run iso test unit system soak bench equivalence lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile scripts/targets.mk | sort | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -45,6 +45,11 @@ system: ## the system tests alone
 	@scripts/setup
 	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config test-guests equivalence-programs
 	@scripts/test --only system --filter '$(FILTER)'
+
+soak: ## two emulated minutes of load on four vCPUs: some five minutes
+	@scripts/setup
+	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config test-guests
+	@BULKHEAD_SOAK=120 scripts/test --only system --filter 'test_load_on_all_of_them'
 
 bench: ## measure; the numbers go to build/bench.json
 	@scripts/setup
@@ -156,13 +161,18 @@ $(GUEST_FILES)/tests/vmlinux: scripts/extract-vmlinux $(GUEST_FILES)/vmlinuz
 	@mkdir -p $(@D)
 	$^ $@
 
-# The initramfs of the default guests with a command more.
+# The initramfs of the default guests with two commands more.
 $(GUEST_FILES)/tests/tsc: tests/system/guests/tsc.S scripts/targets.mk
 	@mkdir -p $(@D)
 	$(CXX) -static -nostdlib -no-pie -Wl,--build-id=none $< -o $@
 
-$(GUEST_FILES)/tests/initramfs.cpio: $(GUEST_FILES)/tests/tsc $(GUEST_FILES)/initramfs.cpio
-	$(MAKE_INITRAMFS) bin/tsc=$<
+$(GUEST_FILES)/tests/storm: tests/system/guests/linux/storm.cpp scripts/targets.mk
+	@mkdir -p $(@D)
+	$(CXX) -std=c++20 -O2 -Wall -Wextra -ffreestanding -fno-exceptions -fno-rtti -fno-stack-protector -static -nostdlib \
+		-no-pie -Wl,--build-id=none $< -o $@
+
+$(GUEST_FILES)/tests/initramfs.cpio: $(GUEST_FILES)/tests/tsc $(GUEST_FILES)/tests/storm $(GUEST_FILES)/initramfs.cpio
+	$(MAKE_INITRAMFS) bin/tsc=$< bin/storm=$(GUEST_FILES)/tests/storm
 
 # Linked at an address that nothing else on the machine runs at: a breakpoint there means this program.
 $(GUEST_FILES)/bench/init: tests/bench/init.S scripts/targets.mk
