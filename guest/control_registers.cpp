@@ -37,10 +37,10 @@ bool legal_cr0(const ControlState& now, std::uint64_t value) {
     if (paging && (value & cr0::PE) == 0) return false;
     if ((value & cr0::NW) != 0 && (value & cr0::CD) == 0) return false;
     const bool turned_on = paging && (now.cr0 & cr0::PG) == 0;
-    // IA-32e mode begins with PAE on, and never in a code segment whose L is set already.
-    if (turned_on && (now.efer & efer::LME) != 0 && (now.cr4 & cr4::PAE) == 0) return false;
-    if (!paging && (now.mode_64 || (now.cr4 & cr4::PCIDE) != 0)) return false;
-    return true;
+    // IA-32e mode begins with PAE on, outside a code segment whose L is set already, and without a 16-bit TSS.
+    if (turned_on && (now.efer & efer::LME) != 0)
+        if ((now.cr4 & cr4::PAE) == 0 || now.cs_long || now.tss_16) return false;
+    return paging || !(now.mode_64() || (now.cr4 & cr4::PCIDE) != 0);
 }
 
 bool legal_cr4(const ControlState& now, std::uint64_t value, std::uint64_t offered) {

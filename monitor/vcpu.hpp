@@ -62,6 +62,12 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     // Past the instruction that exited: RIP, and what its completion does (SDM volume 3, 6.8.3 and 17.3.1.4).
     void skip_instruction(std::uint32_t length);
     void complete_instruction();
+    // An IN or OUT that was completed may have met a breakpoint: the trap is due with the next entry.
+    void trace_port(std::uint16_t port, unsigned size) {
+        constexpr std::uint64_t enables = 0xff;
+        if ((vmx::read<vmx::field::GUEST_DR7>() & enables) != 0) [[unlikely]]
+            meet_breakpoints_of_port(port, size);
+    }
 
     isa::Registers registers;  // all but RSP
 
@@ -89,8 +95,8 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
 
   private:
     static std::uint64_t wrapped(std::uint64_t rip);
-    void end_shadow(std::uint32_t blocking);
-    static void step();
+    void end_shadow();
+    void meet_breakpoints_of_port(std::uint16_t port, unsigned size);
     void set_windows(bool interrupt, bool nmi);
 
     bool attention_{};
@@ -115,9 +121,9 @@ inline void Vcpu::complete_instruction() {
     using namespace vmx::interruptibility;
     const std::uint32_t blocking = vmx::read<vmx::field::GUEST_INTERRUPTIBILITY_STATE>();
     if ((blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0) [[unlikely]]
-        end_shadow(blocking);
-    if ((vmx::read<vmx::field::GUEST_RFLAGS>() & isa::rflags::TF) != 0) [[unlikely]]
-        step();
+        end_shadow();
+    if ((vmx::read<vmx::field::GUEST_RFLAGS>() & (isa::rflags::TF | isa::rflags::RF)) != 0) [[unlikely]]
+        vmx::trace_instruction(true);
 }
 
 }  // namespace bulkhead::monitor
