@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "guest/cpuid_table.hpp"
 #include "lib/address.hpp"
 
 // The format is described in docs/guests.conf.md.
@@ -32,10 +33,11 @@ enum class Key : std::uint8_t {
     cpus,
     paravirt,
     serial_pace,
+    cpuid_hide,
     count
 };
 constexpr std::string_view keys[] = {"memory",  "vcpus",   "loader", "kernel",   "initrd",
-                                     "cmdline", "console", "cpus",   "paravirt", "serial-pace"};
+                                     "cmdline", "console", "cpus",   "paravirt", "serial-pace", "cpuid-hide"};
 static_assert(std::size(keys) == static_cast<std::size_t>(Key::count));
 
 bool is_blank(char c) {
@@ -138,6 +140,7 @@ class Parser {
     bool set_module(Key key, std::string_view value, std::string_view& to);
     bool set_console(std::string_view value);
     bool set_cpus(std::string_view value);
+    bool set_cpuid_hide(std::string_view value);
     template <class T>
     bool choose(Key key, std::string_view value, std::pair<std::string_view, T> a, std::pair<std::string_view, T> b,
                 T& to);
@@ -291,6 +294,8 @@ bool Parser::apply(Key key, std::string_view value) {
             return choose<Paravirt>(key, value, {"none", Paravirt::none}, {"kvm", Paravirt::kvm}, guest.paravirt);
         case Key::serial_pace:
             return choose<bool>(key, value, {"yes", true}, {"no", false}, guest.serial_pace);
+        case Key::cpuid_hide:
+            return set_cpuid_hide(value);
         case Key::count:
             break;
     }
@@ -339,6 +344,17 @@ bool Parser::set_cpus(std::string_view value) {
     const auto mask = parse_cpu_list(value);
     if (!mask) return fail_found(value, "expected CPU numbers from 0 to 63 such as 0,2-3");
     guest_->cpus = *mask;
+    return true;
+}
+
+bool Parser::set_cpuid_hide(std::string_view value) {
+    guest_->cpuid_hide = value;
+    while (!value.empty()) {
+        const std::string_view name = trim(take_until(value, ' '));
+        value = trim(value);
+        if (cpuid_table::find_feature(name) == nullptr)
+            return fail_found(name, "expected names of features, those of docs/machine.md, with blanks between them");
+    }
     return true;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "arch/isa/control.hpp"
 #include "arch/isa/msr.hpp"
@@ -13,6 +14,9 @@ namespace bulkhead::guest {
 
 // The bits of CR4 that the guest's CPUID offers; the others are reserved.
 std::uint64_t offered_cr4(const Cpuid& cpuid);
+
+// The same of IA32_EFER.
+std::uint64_t offered_efer(const Cpuid& cpuid);
 
 struct ControlState {
     std::uint64_t cr0{}, cr3{}, cr4{}, efer{};
@@ -31,6 +35,9 @@ constexpr std::uint64_t effective_cr0(std::uint64_t value) {
 // False: MOV to CR0 (CR4) with this value raises #GP.
 bool legal_cr0(const ControlState& now, std::uint64_t value);
 bool legal_cr4(const ControlState& now, std::uint64_t value, std::uint64_t offered);
+// IA32_EFER after a guest wrote `value` over `before`; nothing if that raises #GP (SDM volume 3, 4.1 and table 2-1 of
+// volume 4): a bit that is not offered, or a change of LME while paging is on. LMA cannot be written.
+std::optional<std::uint64_t> legal_efer(std::uint64_t before, std::uint64_t value, bool paging, std::uint64_t offered);
 // False: XSETBV raises #GP (SDM volume 1, 13.3). `offered`: the state components of the guest.
 bool legal_xcr0(std::uint64_t value, std::uint64_t offered);
 

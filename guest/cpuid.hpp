@@ -7,6 +7,7 @@
 
 #include "arch/isa/cpuid.hpp"
 #include "guest/config.hpp"
+#include "guest/cpuid_table.hpp"
 #include "lib/delegate.hpp"
 
 namespace bulkhead::guest {
@@ -27,6 +28,7 @@ struct CpuidParameters {
     std::uint64_t xcr0{};  // the components that guests may enable: those that are switched with them
     // What of the processor is usable by guests beyond the instructions that need no permission.
     bool rdtscp{}, invpcid{}, xsaves{}, spec_ctrl{}, arch_capabilities{};
+    std::string_view hidden{};  // names of features that the guest is not shown; what builds on one goes with it
 };
 
 // What the answers depend on at the moment of the instruction.
@@ -64,6 +66,9 @@ class Cpuid {
         return slot.kind == Kind::plain ? &slot.result : nullptr;
     }
 
+    // Whether the guest is shown a feature: see cpuid_table::feature.
+    bool shows(const cpuid_table::Row& feature) const;
+
     // The components that XSETBV accepts.
     std::uint64_t xcr0() const { return xcr0_; }
     unsigned physical_address_bits() const { return extended_[8].result.eax & 0xff; }
@@ -96,6 +101,7 @@ class Cpuid {
     void describe_caches(Host host);
     void describe_clock(std::uint64_t tsc_hz);
     void sign();
+    void describe_addresses();
     void set_limits(Host host);
 
     unsigned vcpus_;

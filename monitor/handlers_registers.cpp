@@ -122,12 +122,11 @@ std::expected<std::uint64_t, isa::Fault> read_msr(Vcpu& vcpu, Msr msr) {
             switch (msr) {
                 case Msr::IA32_PAT: return vmx::read<field::GUEST_IA32_PAT>();
                 case Msr::IA32_DEBUGCTL: return vmx::read<field::GUEST_IA32_DEBUGCTL>();
-                default: break;  // the others do not exit
+                default: break;
             }
             break;
-        case switched:
-            if (msr == Msr::IA32_XSS) return 0;
-            break;
+        case direct:  // these do not exit
+        case command: break;
     }
     return std::unexpected(isa::general_protection);
 }
@@ -148,7 +147,8 @@ std::expected<void, isa::Fault> write_msr(Vcpu& vcpu, Msr msr, std::uint64_t val
         case tsc_adjust: vcpu.vm.set_tsc_adjust(value); return {};
         case efer: {
             const bool paging = (vmx::read<field::GUEST_CR0>() & isa::cr0::PG) != 0;
-            const auto next = guest::legal_efer(vmx::read<field::GUEST_IA32_EFER>(), value, paging);
+            const auto next = guest::legal_efer(vmx::read<field::GUEST_IA32_EFER>(), value, paging,
+                                                vcpu.msrs.offered_efer());
             if (!next) return refused;
             vmx::write<field::GUEST_IA32_EFER>(*next);
             vcpu.vpid.changed();
@@ -161,13 +161,8 @@ std::expected<void, isa::Fault> write_msr(Vcpu& vcpu, Msr msr, std::uint64_t val
                 default: break;
             }
             break;
-        case switched:
-            if (msr == Msr::IA32_XSS) return {};  // `legal` let only 0 pass
-            if (msr == Msr::IA32_PRED_CMD) {
-                cpu::wrmsr(msr, value);
-                return {};
-            }
-            break;
+        case command: cpu::wrmsr(msr, value); return {};
+        case direct: break;
     }
     return refused;
 }

@@ -100,6 +100,8 @@ class Vm final : public guest::MachineEvents {
     Step add_block();
     Step finish_building(CpuLoop& cpu);
     Step load(guest::InitialState& initial);
+    Step create_msr_bitmap();
+    vmx::Controls offered_controls() const;
     Step create_vcpu(const guest::InitialState& initial, CpuLoop& cpu);
     void fail(std::string_view why);
     void release();
@@ -126,6 +128,8 @@ class Vm final : public guest::MachineEvents {
     guest::TimerQueue timers_{clock_};
     std::uint64_t tsc_base_{}, tsc_adjust_{};
     vmx::ControlRegisterPolicy cr0_{}, cr4_{};
+    guest::MsrParameters msr_parameters_{};
+    HostPhys msr_bitmap_{};
     std::optional<vmx::Ept> ept_;
     std::optional<GuestMemory> memory_;
     std::optional<guest::Cpuid> cpuid_;

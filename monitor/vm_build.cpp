@@ -16,6 +16,7 @@
 #include "monitor/vm.hpp"
 #include "vmx/guest_state.hpp"
 #include "vmx/host_state.hpp"
+#include "vmx/msr_bitmap.hpp"
 
 // How a guest comes into being: its memory block by block, then its machine, its kernel and its vCPU.
 namespace bulkhead::monitor {
@@ -37,7 +38,19 @@ guest::CpuidParameters cpuid_parameters(const guest::GuestConfig& config) {
             .tsc_hz = cpu::tsc_hz(),
             .xcr0 = the_system.features.xsave ? the_system.features.xcr0 : 0,
             .rdtscp = the_system.features.rdtscp && controls.has_proc2(vmx::control::proc2::ENABLE_RDTSCP),
-            .invpcid = controls.has_proc2(vmx::control::proc2::ENABLE_INVPCID)};
+            .invpcid = controls.has_proc2(vmx::control::proc2::ENABLE_INVPCID),
+            .xsaves = controls.has_proc2(vmx::control::proc2::ENABLE_XSAVES),
+            .spec_ctrl = the_system.features.spec_ctrl,
+            .arch_capabilities = true,
+            .hidden = config.cpuid_hide};
+}
+
+guest::MsrParameters describe_msrs(const guest::Cpuid& cpuid) {
+    guest::MsrParameters parameters = guest::msr_parameters(cpuid);
+    parameters.tsc_hz = cpu::tsc_hz();
+    if (parameters.shows(guest::MsrShown::arch_capabilities))
+        parameters.arch_capabilities_value = cpu::rdmsr(isa::Msr::IA32_ARCH_CAPABILITIES);
+    return parameters;
 }
 
 // Guest time 0 is the host's wall clock at that moment.
@@ -170,9 +183,40 @@ Vm::Step Vm::finish_building(CpuLoop& cpu) {
                                           .physical_address_bits = cpuid_->physical_address_bits(),
                                           .crystal_hz = ratio.crystal_hz,
                                           .boot_seconds = seconds_now(),
-                                          .pace_serial = config_.serial_pace},
+                                          .pace_serial = config_.serial_pace,
+                                          .x2apic = cpuid_->shows(guest::cpuid_table::feature("x2APIC"))},
                      timers_, partition_, *this);
+    msr_parameters_ = describe_msrs(*cpuid_);
+    if (const Step created = create_msr_bitmap(); !created) return created;
     return create_vcpu(initial, cpu);
+}
+
+// What the guest reaches without an exit: the MSRs of its own that its CPUID shows, and its TSC, to reads of which the
+// offset applies (SDM volume 3, 25.3).
+Vm::Step Vm::create_msr_bitmap() {
+    mm::FramePool& pool = the_system.pool();
+    const auto frame = pool.allocate(owner_);
+    if (!frame) return std::unexpected("no memory for its MSR bitmap");
+    auto& bitmap = *new (pool.at<std::byte>(*frame)) vmx::MsrBitmap;
+    for (const guest::MsrRow& row : guest::msr_table::rows) {
+        if (row.home != guest::MsrHome::direct || !msr_parameters_.shows(row.shown)) continue;
+        for (std::uint32_t n = guest::msr_table::first_of(row); n <= guest::msr_table::last_of(row); ++n)
+            static_cast<void>(bitmap.allow(static_cast<isa::Msr>(n), vmx::MsrAccess::read_and_write));
+    }
+    static_cast<void>(bitmap.allow(isa::Msr::IA32_TIME_STAMP_COUNTER, vmx::MsrAccess::read));
+    msr_bitmap_ = *frame;
+    return {};
+}
+
+// An instruction that the guest is not shown, and that a control governs, raises #UD.
+vmx::Controls Vm::offered_controls() const {
+    using guest::cpuid_table::feature;
+    namespace proc2 = vmx::control::proc2;
+    vmx::Controls offered = controls();
+    if (!cpuid_->shows(feature("RDTSCP"))) offered.proc2 &= ~proc2::ENABLE_RDTSCP;
+    if (!cpuid_->shows(feature("INVPCID"))) offered.proc2 &= ~proc2::ENABLE_INVPCID;
+    if (!cpuid_->shows(feature("XSAVES"))) offered.proc2 &= ~proc2::ENABLE_XSAVES;
+    return offered;
 }
 
 Vm::Step Vm::create_vcpu(const guest::InitialState& initial, CpuLoop& cpu) {
@@ -187,9 +231,7 @@ Vm::Step Vm::create_vcpu(const guest::InitialState& initial, CpuLoop& cpu) {
     auto* const processor = new (pool.at<std::byte>(*frame)) vmx::ProcessorState;
     processor->reset();
     vcpu_.emplace(*this, 0u, machine_->lapic(0), std::move(*vmcs), *processor, *vpid,
-                  guest::MsrParameters{.tsc_hz = cpu::tsc_hz(),
-                                       .physical_address_bits = cpuid_->physical_address_bits(),
-                                       .rdtscp = cpuid_parameters(config_).rdtscp});
+                  msr_parameters_);
     machine_->connect(0, *vcpu_);
     vcpu_->registers = initial.gpr;
 
@@ -198,10 +240,10 @@ Vm::Step Vm::create_vcpu(const guest::InitialState& initial, CpuLoop& cpu) {
     cpu.load(*vcpu_);
     vmx::write_host_state(vmx::read_host_state());
     tsc_base_ = cpu::rdtsc();
-    vmx::write_controls({.controls = platform.controls,
+    vmx::write_controls({.controls = offered_controls(),
                          .ept_pointer = ept_->pointer(),
                          .vpid = *vpid,
-                         .msr_bitmap = pool.phys(the_system.msr_bitmap),
+                         .msr_bitmap = msr_bitmap_,
                          .io_bitmap = pool.phys(the_system.io_bitmap),
                          .exception_bitmap = exception_bitmap,
                          .tsc_offset = 0 - tsc_base_,
