@@ -57,7 +57,8 @@ bool shown(cpuid_table::Show show, const CpuidParameters& p, std::uint64_t xcr0)
         case avx: return xcr0 & isa::xcr0::AVX;
         case avx512: return (xcr0 & avx512_state) == avx512_state;
         case pku: return xcr0 & isa::xcr0::PKRU;
-        case xsaves: return xcr0 != 0 && p.xsaves;
+        case xsavec: return xcr0 != 0 && p.compacted_area == compacted_size(p.xcr0);
+        case xsaves: return xcr0 != 0 && p.xsaves && p.compacted_area == compacted_size(p.xcr0);
         case rdtscp: return p.rdtscp && !cpuid_table::names(p.hidden, "RDTSCP");  // and with it RDPID
         case invpcid: return p.invpcid;
         case spec_ctrl: return p.spec_ctrl;

@@ -17,10 +17,11 @@ enum class Show : std::uint8_t {
     host,    // if the processor has it
     always,  // the model provides it, whatever the processor has
     smp,     // with more than one vCPU
-    xsave,   // these five: the processor has it, and the guest may enable the state in XCR0
+    xsave,   // these: the processor has it, and the guest may enable the state in XCR0
     avx,
     avx512,
     pku,
+    xsavec,  // ... and its compacted format is the architecture's
     xsaves,  // ... and IA32_XSS is offered
     rdtscp,  // these: the processor has it, and the instruction is enabled for guests
     invpcid,
@@ -152,7 +153,7 @@ inline constexpr Row rows[] = {
     {0x7, 1, eax, bit(12), host, "FSRCS"},
 
     {0xd, 1, eax, bit(0), xsave, "XSAVEOPT"},
-    {0xd, 1, eax, bit(1), xsave, "XSAVEC"},
+    {0xd, 1, eax, bit(1), xsavec, "XSAVEC"},
     {0xd, 1, eax, bit(2), xsave, "XGETBV1"},
     {0xd, 1, eax, bit(3), xsaves, "XSAVES"},
 

@@ -31,12 +31,23 @@ struct HostCpuid {
     isa::CpuidResult ask(std::uint32_t leaf, std::uint32_t subleaf) { return host_cpuid(leaf, subleaf); }
 };
 
+// EBX of leaf 0Dh, subleaf 1, follows XCR0.
+std::uint32_t compacted_area() {
+    if (!the_system.features.xsave) return 0;
+    const std::uint64_t before = cpu::xgetbv(0);
+    cpu::xsetbv(0, the_system.features.xcr0);
+    const std::uint32_t size = cpu::cpuid(0xd, 1).ebx;
+    cpu::xsetbv(0, before);
+    return size;
+}
+
 guest::CpuidParameters cpuid_parameters(const guest::GuestConfig& config) {
     const vmx::Controls& controls = the_system.platform.controls;
     return {.vcpus = config.vcpus,
             .paravirt = config.paravirt,
             .tsc_hz = cpu::tsc_hz(),
             .xcr0 = the_system.features.xsave ? the_system.features.xcr0 : 0,
+            .compacted_area = compacted_area(),
             .rdtscp = the_system.features.rdtscp && controls.has_proc2(vmx::control::proc2::ENABLE_RDTSCP),
             .invpcid = controls.has_proc2(vmx::control::proc2::ENABLE_INVPCID),
             .xsaves = controls.has_proc2(vmx::control::proc2::ENABLE_XSAVES),

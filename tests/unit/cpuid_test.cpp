@@ -62,7 +62,8 @@ CpuidParameters generous(unsigned vcpus = 4) {
     return {.vcpus = vcpus,
             .paravirt = Paravirt::none,
             .tsc_hz = 2'400'000'000,
-            .xcr0 = ~0ull,
+            .xcr0 = 0x2e7,
+            .compacted_area = 2440,
             .rdtscp = true,
             .invpcid = true,
             .xsaves = true,
@@ -213,7 +214,7 @@ TEST_F(CpuidTest, FeaturesFollowTheStateThatMayBeEnabled) {
     p.xcr0 = 0x67;  // AVX-512 only in part
     EXPECT_EQ((Cpuid{p, host.delegate()}.xcr0()), 7u);
     host.set(0xd, 2, {256, 640, 0, 0});  // another place than the one that is shown
-    p.xcr0 = ~0ull;
+    p.xcr0 = 0x2e7;
     EXPECT_EQ((Cpuid{p, host.delegate()}.xcr0()), 0x203u);
 }
 
@@ -225,6 +226,14 @@ TEST_F(CpuidTest, ConditionsOfTheParameters) {
     EXPECT_FALSE(c.get(7, 0, CpuidDynamic{}).ecx >> 22 & 1);
     EXPECT_EQ(c.get(7, 0, CpuidDynamic{}).edx >> 26, 1u << 2) << "L1D_FLUSH has no condition";
     EXPECT_EQ(c.get(0xd, 1, CpuidDynamic{}).eax, 7u);
+}
+
+TEST_F(CpuidTest, ACompactedFormatOfItsOwnIsNotShown) {
+    CpuidParameters p = generous();
+    p.compacted_area = 2440 - 160;  // as if the legacy region were shorter
+    const Cpuid c{p, host.delegate()};
+    EXPECT_EQ(c.get(0xd, 1, CpuidDynamic{.xcr0 = 0xe7}), (CpuidResult{5, 0, 0, 0})) << "neither XSAVEC nor XSAVES";
+    EXPECT_EQ(c.get(0xd, 0, CpuidDynamic{.xcr0 = 0xe7}).ebx, 2688u) << "the standard one is as it was";
 }
 
 TEST_F(CpuidTest, FrequenciesAreExact) {
