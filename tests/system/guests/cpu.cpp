@@ -5,6 +5,7 @@
 
 Trap last;
 uint32_t recovery, trail[64];
+uint8_t trail_vector[64];
 alignas(16) uint64_t interrupt_table[256];
 alignas(16) uint64_t segments[8];
 uint32_t passed, failed;
@@ -12,7 +13,8 @@ uint32_t passed, failed;
 extern "C" {
 extern char trap_stubs[], leave_user[];
 // Labels within asm statements below.
-extern char step_0[], step_end[], broken[], behind_out[], behind_held[], behind_int1[], behind_int3[], behind_into[];
+extern char step_0[], step_end[], broken[], behind_out[], behind_held[], behind_int1[], behind_int3[], behind_into[],
+    behind_sti[], behind_ipi[];
 extern uint32_t task_state[26];
 void enter_user(void (*code)(), void* stack);
 uint32_t real_mode_fault();
@@ -21,6 +23,16 @@ uint32_t real_mode_fault();
 namespace {
 
 alignas(16) uint8_t user_stack[4096];
+
+constexpr uint32_t interrupt = 31, nmi_delivery = 4 << 8;
+uint32_t nmis_to_send, nmis_in_handler;
+
+volatile uint32_t& local_apic(uint32_t offset) { return *reinterpret_cast<volatile uint32_t*>(0xfee0'0000 + offset); }
+// By its ID: the shorthand is for fixed interrupts alone (SDM volume 3, table 10-3).
+void send_to_self(uint32_t command) {
+    local_apic(0x310) = local_apic(0x20);
+    local_apic(0x300) = command;
+}
 
 void lidt() {
     const struct [[gnu::packed]] {
@@ -66,7 +78,10 @@ void run_as_user(void (*code)()) { enter_user(code, user_stack + sizeof user_sta
 extern "C" void trap(TrapFrame* frame) {
     uint32_t cr2, dr6;
     asm volatile("mov %%cr2, %0; mov %%dr6, %1" : "=r"(cr2), "=r"(dr6));
-    if (last.count < 64) trail[last.count] = frame->eip;
+    if (last.count < 64) {
+        trail[last.count] = frame->eip;
+        trail_vector[last.count] = static_cast<uint8_t>(frame->vector);
+    }
     last = {last.count + 1, frame->vector, frame->error, frame->eip, frame->eflags, frame->cs, cr2, dr6};
     if (frame->vector == DB) {
         frame->eflags |= 1 << 16;  // past an instruction breakpoint
@@ -74,6 +89,19 @@ extern "C" void trap(TrapFrame* frame) {
         return;
     }
     if (frame->vector == 3 || frame->vector == 4) return;
+    if (frame->vector == NMI) {
+        if (nmis_to_send != 0) {
+            --nmis_to_send;
+            send_to_self(nmi_delivery);
+            send_to_self(nmi_delivery);  // one is kept, not two
+            nmis_in_handler = last.count;
+        }
+        return;
+    }
+    if (frame->vector == interrupt) {
+        local_apic(0xb0) = 0;
+        return;
+    }
     if (recovery != 0) {
         frame->eip = recovery;
         recovery = 0;
@@ -425,6 +453,43 @@ void software_exceptions() {
     check("INTO", last.count == 1 && last.vector == 4 && last.eip == reinterpret_cast<uint32_t>(behind_into), last.eip);
 }
 
+// SDM volume 3, table 6-2, 6.7.1 and 6.8.3.
+void interrupts() {
+    out8(0x21, 0xff);  // firmware's timer
+    out8(0xa1, 0xff);
+    local_apic(0xf0) = 0x1ff;
+    nmis_to_send = 1;
+    forget();
+    send_to_self(nmi_delivery);
+    asm volatile("nop; nop" ::: "memory");
+    check("NMI: blocked until IRET, and one is kept", last.count == 2 && nmis_in_handler == 1, last.count);
+    forget();
+    asm volatile("movl %1, (%0); nop\nsti; nop\nbehind_sti: nop; cli" ::"r"(0xfee00300), "r"(1u << 18 | interrupt)
+                 : "memory", "cc");
+    check("STI: the interrupt comes one instruction later",
+          last.count == 1 && last.vector == interrupt && last.eip == reinterpret_cast<uint32_t>(behind_sti), last.eip);
+    forget();
+    asm volatile("movl %1, (%0); nop; mov %%ss, %%eax; sti; mov %%eax, %%ss; nop\nbehind_ss: nop; cli" ::"r"(0xfee00300),
+                 "r"(1u << 18 | interrupt)
+                 : "eax", "memory", "cc");
+    check("MOV SS after STI: another one later", last.count == 1, last.count);
+    // A trap comes before an interrupt that arrived with the same instruction, which then finds IF clear.
+    forget();
+    asm volatile("pushf; orl $0x300, (%%esp); popf\n"
+                 "movl %1, (%0)\n"
+                 "behind_ipi: pushf; andl $~0x300, (%%esp); popf" ::"r"(0xfee00300),
+                 "r"(1u << 18 | interrupt)
+                 : "memory", "cc");
+    const auto behind = reinterpret_cast<uint32_t>(behind_ipi);
+    check("trap before interrupt", trail_vector[0] == DB && trail[0] == behind, trail[0]);
+    check("and then the interrupt, at the same place", trail_vector[1] == interrupt && trail[1] == behind, trail[1]);
+    check("and a trap of each instruction", last.count == 5, last.count);
+    forget();
+    send_to_self(interrupt);
+    asm volatile("sti; hlt; cli" ::: "memory", "cc");
+    check("HLT ends at once for an interrupt that waits", last.count == 1 && last.vector == interrupt, last.count);
+}
+
 void exceptions_of_exceptions() {
     set_gate(GP, false);
     rdmsr(0xdeadbeef);
@@ -467,6 +532,14 @@ void hidden_instructions() {
     if (!counters) {
         TRY("rdpmc", ::"c"(0) : "eax", "edx", "memory", "cc");
         check_fault("RDPMC", GP);
+    }
+    if (!shows(cpuid(0x80000001).edx, 27)) {
+        TRY("rdtscp", ::: "eax", "ecx", "edx", "memory", "cc");
+        check_fault("RDTSCP", UD);
+    }
+    if (!shows(features.ecx, 26)) {
+        set_cr4(cr4() | 1u << 18);
+        check_fault("CR4: OSXSAVE where CPUID has no XSAVE", GP);
     }
     if (!shows(cpuid(7).ebx, 11) && cpuid(0).eax >= 7) {
         TRY("xtest", ::: "memory", "cc");
@@ -553,6 +626,7 @@ extern "C" void main() {
     single_step();
     breakpoints();
     software_exceptions();
+    interrupts();
     exceptions_of_exceptions();
     hidden_instructions();
     privileges();

@@ -21,6 +21,7 @@ extern Trap last;
 // Where a faulting instruction goes on; 0: where the exception says.
 extern uint32_t recovery;
 extern uint32_t trail[64];  // EIP of each exception
+extern uint8_t trail_vector[64];
 void trap(TrapFrame* frame);
 extern uint64_t interrupt_table[256];
 extern uint64_t segments[8];
@@ -80,7 +81,7 @@ inline void check(const char* name, bool good, uint64_t found = 0) {
     good ? ++passed : ++failed;
 }
 inline void check_value(const char* name, uint64_t found, uint64_t wanted) { check(name, found == wanted, found); }
-inline constexpr uint32_t DB = 1, UD = 6, NM = 7, DF = 8, GP = 13, AC = 17;
+inline constexpr uint32_t DB = 1, NMI = 2, UD = 6, NM = 7, DF = 8, GP = 13, AC = 17;
 inline void check_fault(const char* name, uint32_t vector) {
     check(name, last.count == 1 && last.vector == vector && last.error == 0);
 }
