@@ -24,6 +24,7 @@ enum class MsrHome : std::uint8_t {
     efer,     // the VMCS, with the checks of `legal_efer`
     vmcs,     // a guest-state field of the VMCS
     direct,   // in the VMCS, or switched with the vCPU: the guest reaches it without an exit, and the processor checks
+    checked,  // as `direct`, but for writes, which an emulator is known not to check
     command,  // a write is done on the processor
 };
 
@@ -77,7 +78,7 @@ namespace msr_table {
 
 using isa::Msr;
 using enum MsrAccess;
-using MsrHome::apic_base, MsrHome::command, MsrHome::constant, MsrHome::direct, MsrHome::efer, MsrHome::stored,
+using MsrHome::apic_base, MsrHome::checked, MsrHome::command, MsrHome::constant, MsrHome::direct, MsrHome::efer, MsrHome::stored,
     MsrHome::tsc, MsrHome::vmcs;
 using enum MsrCheck;
 using MsrShown::apic, MsrShown::arch_capabilities, MsrShown::ibpb, MsrShown::l1d_flush, MsrShown::long_mode, MsrShown::mca,
@@ -145,7 +146,7 @@ inline constexpr MsrRow rows[] = {
     {Msr::IA32_FMASK, 1, "IA32_FMASK", 0, 0xffff'ffff, read_write, direct, bits, long_mode},
     {Msr::IA32_FS_BASE, 2, "IA32_FS_BASE, IA32_GS_BASE", 0, any, read_write, direct, canonical, long_mode},
     {Msr::IA32_KERNEL_GS_BASE, 1, "IA32_KERNEL_GS_BASE", 0, any, read_write, direct, canonical, long_mode},
-    {Msr::IA32_TSC_AUX, 1, "IA32_TSC_AUX", 0, 0xffff'ffff, read_write, direct, bits, rdtscp},
+    {Msr::IA32_TSC_AUX, 1, "IA32_TSC_AUX", 0, 0xffff'ffff, read_write, checked, bits, rdtscp},
 };
 
 constexpr std::uint32_t first_of(const MsrRow& row) { return static_cast<std::uint32_t>(row.msr); }

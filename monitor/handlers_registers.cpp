@@ -126,6 +126,7 @@ std::expected<std::uint64_t, isa::Fault> read_msr(Vcpu& vcpu, Msr msr) {
             }
             break;
         case direct:  // these do not exit
+        case checked:
         case command: break;
     }
     return std::unexpected(isa::general_protection);
@@ -161,6 +162,7 @@ std::expected<void, isa::Fault> write_msr(Vcpu& vcpu, Msr msr, std::uint64_t val
                 default: break;
             }
             break;
+        case checked:
         case command: cpu::wrmsr(msr, value); return {};
         case direct: break;
     }

@@ -210,9 +210,11 @@ Vm::Step Vm::create_msr_bitmap() {
     if (!frame) return std::unexpected("no memory for its MSR bitmap");
     auto& bitmap = *new (pool.at<std::byte>(*frame)) vmx::MsrBitmap;
     for (const guest::MsrRow& row : guest::msr_table::rows) {
-        if (row.home != guest::MsrHome::direct || !msr_parameters_.shows(row.shown)) continue;
+        const bool checked = row.home == guest::MsrHome::checked;
+        if ((row.home != guest::MsrHome::direct && !checked) || !msr_parameters_.shows(row.shown)) continue;
+        const vmx::MsrAccess access = checked ? vmx::MsrAccess::read : vmx::MsrAccess::read_and_write;
         for (std::uint32_t n = guest::msr_table::first_of(row); n <= guest::msr_table::last_of(row); ++n)
-            static_cast<void>(bitmap.allow(static_cast<isa::Msr>(n), vmx::MsrAccess::read_and_write));
+            static_cast<void>(bitmap.allow(static_cast<isa::Msr>(n), access));
     }
     static_cast<void>(bitmap.allow(isa::Msr::IA32_TIME_STAMP_COUNTER, vmx::MsrAccess::read));
     msr_bitmap_ = *frame;

@@ -49,3 +49,10 @@ def test_a_hidden_feature_is_not_there():
     names = {name for _, name in checks}
     assert failures(checks) == []
     assert {"RDTSCP", "CR4: OSXSAVE where CPUID has no XSAVE"} <= names and "XSETBV of XCR1" not in names
+
+
+def test_vector_registers_are_each_guests_own():
+    guests = ("one", "two", "three")
+    with boot("".join(flat(name, "vectors") for name in guests)) as session:
+        for name in guests:
+            assert session.expect(name, r"vectors: rounds=(\d+) lost=(\d+)", BOOT).groups() == (b"12", b"0")

@@ -147,6 +147,7 @@ std::string home(MsrHome home) {
         case MsrHome::efer:
         case MsrHome::vmcs: return "the vCPU's";
         case MsrHome::direct: return "the vCPU's, without an exit";
+        case MsrHome::checked: return "the vCPU's, read without an exit";
         case MsrHome::command: return "done on the processor";
     }
     return {};

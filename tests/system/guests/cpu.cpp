@@ -219,7 +219,7 @@ void apic_base() {
     check_fault("no DFR in x2APIC mode", GP);
 }
 
-// The bare emulator cannot turn a local APIC on again: for guests alone.
+// The bare emulator cannot turn a local APIC on again, nor does it check TSC_AUX: for guests alone.
 void apic_off() {
     constexpr uint32_t msr = 0x1b, EN = 1 << 11, EXTD = 1 << 10;
     const uint64_t base = rdmsr(msr) & ~uint64_t{EN | EXTD};
@@ -632,6 +632,7 @@ extern "C" void main() {
     privileges();
     apic_base();
     if (shows(cpuid(1).ecx, 31)) {
+        if (shows(cpuid(0x80000001).edx, 27)) check_refused("TSC_AUX: bit 32", 0xc0000103, 1ull << 32);
         apic_off();
         halt_and_trap();
     }
