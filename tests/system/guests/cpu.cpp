@@ -26,6 +26,7 @@ alignas(16) uint8_t user_stack[4096];
 
 constexpr uint32_t interrupt = 31, nmi_delivery = 4 << 8;
 uint32_t nmis_to_send, nmis_in_handler;
+volatile bool nmi_handler_halts;
 
 volatile uint32_t& local_apic(uint32_t offset) { return *reinterpret_cast<volatile uint32_t*>(0xfee0'0000 + offset); }
 // By its ID: the shorthand is for fixed interrupts alone (SDM volume 3, table 10-3).
@@ -45,6 +46,18 @@ void lidt() {
 uint64_t gate(const char* handler, uint32_t dpl) {
     const auto address = reinterpret_cast<uint32_t>(handler);
     return uint64_t{address & 0xffff'0000} << 32 | uint64_t{0x8e00u | dpl << 13} << 32 | 8u << 16 | (address & 0xffff);
+}
+
+// The timer, a millisecond from now, through the I/O APIC.
+void expire_soon(uint32_t redirection) {
+    volatile uint32_t* const io_apic = reinterpret_cast<volatile uint32_t*>(0xfec0'0000);
+    io_apic[0] = 0x10 + 2 * 2 + 1;
+    io_apic[4] = local_apic(0x20);
+    io_apic[0] = 0x10 + 2 * 2;
+    io_apic[4] = redirection;
+    out8(0x43, 0x30);
+    out8(0x40, 1193 & 0xff);
+    out8(0x40, 1193 >> 8);
 }
 
 }  // namespace
@@ -90,6 +103,13 @@ extern "C" void trap(TrapFrame* frame) {
     }
     if (frame->vector == 3 || frame->vector == 4) return;
     if (frame->vector == NMI) {
+        if (nmi_handler_halts) {
+            nmi_handler_halts = false;
+            send_to_self(nmi_delivery);
+            expire_soon(interrupt);
+            asm volatile("sti; hlt; cli" ::: "memory");
+            return;
+        }
         if (nmis_to_send != 0) {
             --nmis_to_send;
             send_to_self(nmi_delivery);
@@ -488,6 +508,20 @@ void interrupts() {
     send_to_self(interrupt);
     asm volatile("sti; hlt; cli" ::: "memory", "cc");
     check("HLT ends at once for an interrupt that waits", last.count == 1 && last.vector == interrupt, last.count);
+    forget();
+    expire_soon(interrupt);
+    asm volatile("sti; hlt; cli" ::: "memory", "cc");
+    check("HLT ends for an interrupt that comes", last.count == 1 && last.vector == interrupt, last.count);
+    forget();
+    expire_soon(nmi_delivery);
+    asm volatile("cli; hlt" ::: "memory", "cc");
+    check("HLT with IF clear ends for an NMI", last.count == 1 && last.vector == NMI, last.count);
+    forget();
+    nmi_handler_halts = true;
+    send_to_self(nmi_delivery);
+    asm volatile("nop; nop" ::: "memory");
+    check("HLT in an NMI handler ends for an interrupt and not for the next NMI", trail_vector[1] == interrupt);
+    check("which comes behind the first IRET", trail_vector[2] == NMI && last.count == 3, last.count);
 }
 
 void exceptions_of_exceptions() {
