@@ -17,6 +17,7 @@ extern char step_0[], step_end[], broken[], behind_out[], behind_held[], behind_
     behind_sti[], behind_ipi[];
 extern uint32_t task_state[26];
 void enter_user(void (*code)(), void* stack);
+void enter_v86();
 uint32_t real_mode_fault();
 }
 
@@ -646,6 +647,41 @@ void privileges() {
     set_cr0(cr0() & ~(1u << 18));
 }
 
+// One instruction in virtual-8086 mode, with IOPL 3 and INT 80h behind it.
+struct V86 {
+    const char* name;
+    bool faults;
+    unsigned size;
+    uint8_t code[4];
+};
+
+void virtual_8086_mode() {
+    constexpr V86 all[] = {
+        {"v86: CPUID", false, 2, {0x0f, 0xa2}},      {"v86: RDTSC", false, 2, {0x0f, 0x31}},
+        {"v86: PUSHF", false, 1, {0x9c}},            {"v86: CLI with IOPL 3", false, 1, {0xfa}},
+        {"v86: HLT", true, 1, {0xf4}},               {"v86: RDMSR", true, 2, {0x0f, 0x32}},
+        {"v86: WRMSR", true, 2, {0x0f, 0x30}},       {"v86: MOV from CR0", true, 3, {0x0f, 0x20, 0xc0}},
+        {"v86: MOV to DR7", true, 3, {0x0f, 0x23, 0xf8}}, {"v86: INVD", true, 2, {0x0f, 0x08}},
+        {"v86: CLTS", true, 2, {0x0f, 0x06}},        {"v86: LMSW", true, 3, {0x0f, 0x01, 0xf0}},
+        {"v86: IN without a bitmap", true, 2, {0xe4, 0x61}}, {"v86: OUT without a bitmap", true, 2, {0xe6, 0x80}},
+    };
+    auto* const code = reinterpret_cast<volatile uint8_t*>(0x7000);
+    for (const V86& one : all) {
+        for (unsigned i = 0; i < one.size; ++i) code[i] = one.code[i];
+        code[one.size] = 0xcd;
+        code[one.size + 1] = 0x80;
+        forget();
+        recovery = one.size;
+        enter_v86();
+        recovery = 0;
+        if (one.faults)
+            check(one.name, last.count == 1 && last.vector == GP && last.error == 0 && last.eip == 0 &&
+                                shows(last.eflags, 17));
+        else
+            check_none(one.name);
+    }
+}
+
 }  // namespace
 
 extern "C" void main() {
@@ -664,6 +700,7 @@ extern "C" void main() {
     exceptions_of_exceptions();
     hidden_instructions();
     privileges();
+    virtual_8086_mode();
     apic_base();
     if (shows(cpuid(1).ecx, 31)) {
         if (shows(cpuid(0x80000001).edx, 27)) check_refused("TSC_AUX: bit 32", 0xc0000103, 1ull << 32);

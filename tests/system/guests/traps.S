@@ -19,11 +19,19 @@ trap_stubs:
         .endr
 
 common: pusha
+        movl $0x10, %eax                // null after virtual-8086 mode
+        movl %eax, %ds
+        movl %eax, %es
         cld
         pushl %esp
         call trap
         addl $4, %esp
-        popa
+        testb $3, 44(%esp)              // CS: back to the user's segments
+        jz 1f
+        movl $0x23, %eax
+        movl %eax, %ds
+        movl %eax, %es
+1:      popa
         addl $8, %esp
         iret
 
@@ -43,6 +51,23 @@ enter_user:
         movl $0x23, %edx
         movl %edx, %ds
         movl %edx, %es
+        iret
+
+        // void enter_v86(): at 700h:0 in virtual-8086 mode, until the code executes INT 80h
+        .globl enter_v86
+enter_v86:
+        pusha
+        movl %esp, kernel_stack
+        movl %esp, task_state + 4
+        pushl $0                        // GS, FS, DS, ES, SS, ESP
+        pushl $0
+        pushl $0
+        pushl $0
+        pushl $0x800
+        pushl $0x1000
+        pushl $0x23002                  // VM, IOPL 3
+        pushl $0x700
+        pushl $0
         iret
 
         .globl leave_user
