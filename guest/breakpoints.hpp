@@ -20,9 +20,6 @@ struct Breakpoints {
     constexpr std::uint64_t match_data(std::uint64_t linear, unsigned size, bool write) const {
         return match(linear, size, [=](unsigned kind) { return kind == data || (kind == data_write && write); });
     }
-    // Whether one of them can be met at all.
-    constexpr bool any() const { return (dr7 & 0xff) != 0; }
-
     // In the pending debug exceptions: a breakpoint that was met is enabled (SDM table 24-4).
     static constexpr std::uint64_t enabled_breakpoint = 1u << 12;
 

@@ -5,7 +5,6 @@
 
 #include "arch/cpu/instructions.hpp"
 #include "arch/isa/control.hpp"
-#include "guest/breakpoints.hpp"
 #include "guest/exceptions.hpp"
 #include "guest/lapic.hpp"
 #include "monitor/vm.hpp"
@@ -145,13 +144,18 @@ void Vcpu::end_shadow() {
     attention_ = true;
 }
 
+guest::Breakpoints Vcpu::breakpoints() {
+    return {.address = {cpu::read_dr<0>(), cpu::read_dr<1>(), cpu::read_dr<2>(), cpu::read_dr<3>()},
+            .dr7 = vmx::read<field::GUEST_DR7>()};
+}
+
+void Vcpu::meet(std::uint64_t pending) {
+    if (pending != 0)
+        vmx::write<field::GUEST_PENDING_DEBUG_EXCEPTIONS>(vmx::read<field::GUEST_PENDING_DEBUG_EXCEPTIONS>() | pending);
+}
+
 void Vcpu::meet_breakpoints_of_port(std::uint16_t port, unsigned size) {
-    if ((vmx::read<field::GUEST_CR4>() & isa::cr4::DE) == 0) return;
-    const guest::Breakpoints breakpoints{
-        .address = {cpu::read_dr<0>(), cpu::read_dr<1>(), cpu::read_dr<2>(), cpu::read_dr<3>()},
-        .dr7 = vmx::read<field::GUEST_DR7>()};
-    if (const std::uint64_t met = breakpoints.match_port(port, size); met != 0)
-        vmx::write<field::GUEST_PENDING_DEBUG_EXCEPTIONS>(vmx::read<field::GUEST_PENDING_DEBUG_EXCEPTIONS>() | met);
+    if ((vmx::read<field::GUEST_CR4>() & isa::cr4::DE) != 0) meet(breakpoints().match_port(port, size));
 }
 
 }  // namespace bulkhead::monitor

@@ -8,6 +8,7 @@
 #include "arch/isa/control.hpp"
 #include "arch/isa/exception.hpp"
 #include "arch/isa/registers.hpp"
+#include "guest/breakpoints.hpp"
 #include "guest/interrupt.hpp"
 #include "guest/msr.hpp"
 #include "monitor/accounting.hpp"
@@ -62,11 +63,15 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     // Past the instruction that exited: RIP, and what its completion does (SDM volume 3, 6.8.3 and 17.3.1.4).
     void skip_instruction(std::uint32_t length);
     void complete_instruction();
-    // An IN or OUT that was completed may have met a breakpoint: the trap is due with the next entry.
+    // An access to a port or to data, done in the processor's place, may meet a breakpoint: the trap is due with the next
+    // entry.
     void trace_port(std::uint16_t port, unsigned size) {
-        constexpr std::uint64_t enables = 0xff;
-        if ((vmx::read<vmx::field::GUEST_DR7>() & enables) != 0) [[unlikely]]
+        if (breakpoints_enabled()) [[unlikely]]
             meet_breakpoints_of_port(port, size);
+    }
+    void trace_data(std::uint64_t linear, unsigned size, bool write) {
+        if (breakpoints_enabled()) [[unlikely]]
+            meet(breakpoints().match_data(linear, size, write));
     }
 
     isa::Registers registers;  // all but RSP
@@ -96,6 +101,9 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
   private:
     static std::uint64_t wrapped(std::uint64_t rip);
     void end_shadow();
+    static bool breakpoints_enabled() { return (vmx::read<vmx::field::GUEST_DR7>() & 0xff) != 0; }
+    static guest::Breakpoints breakpoints();
+    static void meet(std::uint64_t pending);
     void meet_breakpoints_of_port(std::uint16_t port, unsigned size);
     void set_windows(bool interrupt, bool nmi);
 

@@ -452,6 +452,12 @@ void breakpoints() {
     check("breakpoint held back by MOV SS",
           last.count == 1 && (last.dr6 & 15) == 2 && last.eip == reinterpret_cast<uint32_t>(behind_held), last.eip);
 
+    asm volatile("mov %0, %%dr1" ::"r"(0xfee00030));
+    set_dr7(0xf0'0404);
+    forget();
+    asm volatile("movl (%0), %%eax" ::"r"(0xfee00030) : "eax", "memory");
+    check("breakpoint on a device's register", last.count == 1 && (last.dr6 & 15) == 2, last.count);
+
     set_dr7(0x400 | 1 << 13);
     forget();
     asm volatile("mov %%dr0, %%eax" ::: "eax", "memory");
