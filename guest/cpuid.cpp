@@ -109,7 +109,8 @@ Cpuid::Cpuid(const CpuidParameters& parameters, Host host)
     set_limits(host);
 }
 
-// A component needs the one below it and a feature that is not hidden, and the host's standard-format place for it must be the one that is shown.
+// A component needs the one below it and a feature that is not hidden, and the host's standard-format place for it must
+// be the one that is shown.
 std::uint64_t Cpuid::usable_xcr0(const CpuidParameters& parameters, Host host) const {
     const auto hidden = [&](std::string_view name) { return cpuid_table::names(parameters.hidden, name); };
     if (!(host(1, 0).ecx & isa::cpuid::leaf1_ecx::XSAVE) || host(0, 0).eax < 0xd || hidden("XSAVE")) return 0;

@@ -26,8 +26,8 @@ struct CpuidParameters {
     Paravirt paravirt{Paravirt::none};
     std::uint64_t tsc_hz{};
     std::uint64_t xcr0{};  // the components that guests may enable: those that are switched with them
-    // What the processor tells of the compacted format (leaf 0Dh, subleaf 1, EBX) with all of `xcr0` enabled. Where that
-    // does not fit the components' sizes, as is known of an emulator, the format is not shown.
+    // What the processor tells of the compacted format (leaf 0Dh, subleaf 1, EBX) with all of `xcr0` enabled. Where
+    // that does not fit the components' sizes, as is known of an emulator, the format is not shown.
     std::uint32_t compacted_area{};
     // What of the processor is usable by guests beyond the instructions that need no permission.
     bool rdtscp{}, invpcid{}, xsaves{}, spec_ctrl{}, arch_capabilities{};
