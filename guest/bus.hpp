@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "lib/address.hpp"
 
@@ -38,11 +39,14 @@ class PortBus {
     std::uint32_t in(std::uint16_t port, unsigned size);
     void out(std::uint16_t port, unsigned size, std::uint32_t value);
 
-  private:
     struct Range {
         std::uint16_t first{}, last{};
         PortDevice* device{};
     };
+    // What was claimed.
+    std::span<const Range> ranges() const { return std::span{ranges_}.first(count_); }
+
+  private:
     PortDevice* find(std::uint16_t port);
 
     std::array<Range, 32> ranges_{};
@@ -61,12 +65,14 @@ class MmioBus {
     std::uint64_t read(GuestPhys address, unsigned size);
     void write(GuestPhys address, unsigned size, std::uint64_t value);
 
-  private:
     struct Range {
         GuestPhys first{};
         std::uint64_t size{};
         MmioDevice* device{};
     };
+    std::span<const Range> ranges() const { return std::span{ranges_}.first(count_); }
+
+  private:
     const Range* find(GuestPhys address) const;
 
     std::array<Range, 8> ranges_{};

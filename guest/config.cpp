@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "guest/cpuid_table.hpp"
 #include "lib/address.hpp"
 
 // The format is described in docs/guests.conf.md.
@@ -37,11 +38,13 @@ enum class Key : std::uint8_t {
     debug_exit,
     debug_console,
     test_device,
+    cpuid_hide,
     count
 };
 constexpr std::string_view keys[] = {
     "memory",   "vcpus",       "loader", "kernel", "initrd",     "cmdline",       "console",    "cpus",
-    "paravirt", "serial-pace", "module", "fw-cfg", "debug-exit", "debug-console", "test-device"};
+    "paravirt", "serial-pace", "module", "fw-cfg", "debug-exit", "debug-console", "test-device",
+    "cpuid-hide"};
 static_assert(std::size(keys) == static_cast<std::size_t>(Key::count));
 
 // The order is that of `Loader`, and what a kernel of this kind can be given beside itself.
@@ -163,6 +166,7 @@ class Parser {
     bool check_loader_of(const GuestConfig& guest);
     bool set_console(std::string_view value);
     bool set_cpus(std::string_view value);
+    bool set_cpuid_hide(std::string_view value);
     template <class T>
     bool choose(Key key, std::string_view value, std::pair<std::string_view, T> a, std::pair<std::string_view, T> b,
                 T& to);
@@ -338,6 +342,8 @@ bool Parser::apply(Key key, std::string_view value) {
             return choose_switch(key, value, guest.debug_console);
         case Key::test_device:
             return choose_switch(key, value, guest.test_device);
+        case Key::cpuid_hide:
+            return set_cpuid_hide(value);
         case Key::count:
             break;
     }
@@ -404,6 +410,17 @@ bool Parser::set_cpus(std::string_view value) {
     const auto mask = parse_cpu_list(value);
     if (!mask) return fail_found(value, "expected CPU numbers from 0 to 63 such as 0,2-3");
     guest_->cpus = *mask;
+    return true;
+}
+
+bool Parser::set_cpuid_hide(std::string_view value) {
+    guest_->cpuid_hide = value;
+    while (!value.empty()) {
+        const std::string_view name = trim(take_until(value, ' '));
+        value = trim(value);
+        if (cpuid_table::find_feature(name) == nullptr)
+            return fail_found(name, "expected names of features, those of docs/machine.md, with blanks between them");
+    }
     return true;
 }
 

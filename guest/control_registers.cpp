@@ -2,33 +2,39 @@
 #include "guest/control_registers.hpp"
 
 namespace bulkhead::guest {
-namespace {
 
 using namespace isa;
 
-constexpr std::uint64_t bit(unsigned n) { return 1ull << n; }
-
-}  // namespace
-
 std::uint64_t offered_cr4(const Cpuid& cpuid) {
-    const isa::CpuidResult leaf1 = cpuid.get(1, 0, CpuidDynamic{});
-    const isa::CpuidResult leaf7 = cpuid.get(7, 0, CpuidDynamic{});
-    // RDPMC exits whatever PCE is; the rest of this line has no bit in CPUID that could be missing on a processor with VMX.
-    std::uint64_t offered = cr4::TSD | cr4::DE | cr4::PSE | cr4::PAE | cr4::MCE | cr4::PGE | cr4::PCE | cr4::OSFXSR |
-        cr4::OSXMMEXCPT;
-    const auto add = [&](std::uint32_t word, unsigned n, std::uint64_t bits) {
-        if ((word & bit(n)) != 0) offered |= bits;
+    using cpuid_table::feature;
+    static constexpr struct {
+        cpuid_table::Row shown;
+        std::uint64_t bits;
+    } rows[] = {
+        {feature("VME"), cr4::VME | cr4::PVI}, {feature("TSC"), cr4::TSD},        {feature("DE"), cr4::DE},
+        {feature("PSE"), cr4::PSE},            {feature("PAE"), cr4::PAE},        {feature("MCE"), cr4::MCE},
+        {feature("PGE"), cr4::PGE},            {feature("FXSR"), cr4::OSFXSR},    {feature("SSE"), cr4::OSXMMEXCPT},
+        {feature("PCID"), cr4::PCIDE},         {feature("XSAVE"), cr4::OSXSAVE},  {feature("FSGSBASE"), cr4::FSGSBASE},
+        {feature("SMEP"), cr4::SMEP},          {feature("SMAP"), cr4::SMAP},      {feature("UMIP"), cr4::UMIP},
+        {feature("PKU"), cr4::PKE},
     };
-    add(leaf1.edx, 1, cr4::VME | cr4::PVI);
-    add(leaf1.ecx, 17, cr4::PCIDE);
-    add(leaf1.ecx, 26, cr4::OSXSAVE);
-    add(leaf7.ebx, 0, cr4::FSGSBASE);
-    add(leaf7.ebx, 7, cr4::SMEP);
-    add(leaf7.ebx, 20, cr4::SMAP);
-    add(leaf7.ecx, 2, cr4::UMIP);
-    add(leaf7.ecx, 3, cr4::PKE);
-    add(leaf7.ecx, 16, cr4::LA57);
+    std::uint64_t offered = cr4::PCE;  // no feature stands for it, and RDPMC exits whatever it is
+    for (const auto& row : rows)
+        if (cpuid.shows(row.shown)) offered |= row.bits;
     return offered;
+}
+
+std::uint64_t offered_efer(const Cpuid& cpuid) {
+    std::uint64_t offered = 0;
+    if (cpuid.shows(cpuid_table::feature("LM"))) offered |= efer::SCE | efer::LME | efer::LMA;
+    if (cpuid.shows(cpuid_table::feature("NX"))) offered |= efer::NXE;
+    return offered;
+}
+
+std::optional<std::uint64_t> legal_efer(std::uint64_t before, std::uint64_t value, bool paging, std::uint64_t offered) {
+    if ((value & ~offered) != 0) return std::nullopt;
+    if (paging && ((value ^ before) & efer::LME) != 0) return std::nullopt;
+    return (value & ~efer::LMA) | (before & efer::LMA);
 }
 
 bool legal_cr0(const ControlState& now, std::uint64_t value) {
@@ -37,10 +43,10 @@ bool legal_cr0(const ControlState& now, std::uint64_t value) {
     if (paging && (value & cr0::PE) == 0) return false;
     if ((value & cr0::NW) != 0 && (value & cr0::CD) == 0) return false;
     const bool turned_on = paging && (now.cr0 & cr0::PG) == 0;
-    // IA-32e mode begins with PAE on, and never in a code segment whose L is set already.
-    if (turned_on && (now.efer & efer::LME) != 0 && (now.cr4 & cr4::PAE) == 0) return false;
-    if (!paging && (now.mode_64 || (now.cr4 & cr4::PCIDE) != 0)) return false;
-    return true;
+    // IA-32e mode begins with PAE on, outside a code segment whose L is set already, and without a 16-bit TSS.
+    if (turned_on && (now.efer & efer::LME) != 0)
+        if ((now.cr4 & cr4::PAE) == 0 || now.cs_long || now.tss_16) return false;
+    return paging || !(now.mode_64() || (now.cr4 & cr4::PCIDE) != 0);
 }
 
 bool legal_cr4(const ControlState& now, std::uint64_t value, std::uint64_t offered) {

@@ -6,6 +6,7 @@
 
 #include "arch/isa/control.hpp"
 #include "arch/isa/registers.hpp"
+#include "lib/address.hpp"
 
 namespace bulkhead::guest {
 
@@ -27,6 +28,8 @@ class CpuState {
     // The 128-bit register XMMn, for emulated SSE moves.
     virtual std::array<std::uint64_t, 2> xmm(unsigned n) const = 0;
     virtual void set_xmm(unsigned n, const std::array<std::uint64_t, 2>& value) = 0;
+    // An operand in memory that the emulated instruction is about to access: it may meet a breakpoint.
+    virtual void accesses(GuestVirt, unsigned /*size*/, bool /*write*/) const {}
 
   protected:
     ~CpuState() = default;

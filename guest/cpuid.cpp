@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "arch/isa/control.hpp"
-#include "guest/cpuid_table.hpp"
 
 namespace bulkhead::guest {
 namespace {
@@ -40,7 +39,8 @@ constexpr std::uint32_t compacted_size(std::uint64_t xcr0) {
 }
 static_assert(standard_size(0x2e7) == 2696 && standard_size(7) == 832 && compacted_size(0xe7) == 2432);
 
-std::uint32_t& register_of(CpuidResult& result, cpuid_table::Register reg) {
+// Of a CpuidResult, const or not.
+auto& register_of(auto& result, cpuid_table::Register reg) {
     switch (reg) {
         case cpuid_table::Register::eax: return result.eax;
         case cpuid_table::Register::ebx: return result.ebx;
@@ -57,8 +57,9 @@ bool shown(cpuid_table::Show show, const CpuidParameters& p, std::uint64_t xcr0)
         case avx: return xcr0 & isa::xcr0::AVX;
         case avx512: return (xcr0 & avx512_state) == avx512_state;
         case pku: return xcr0 & isa::xcr0::PKRU;
-        case xsaves: return xcr0 != 0 && p.xsaves;
-        case rdtscp: return p.rdtscp;
+        case xsavec: return xcr0 != 0 && p.compacted_area == compacted_size(p.xcr0);
+        case xsaves: return xcr0 != 0 && p.xsaves && p.compacted_area == compacted_size(p.xcr0);
+        case rdtscp: return p.rdtscp && !cpuid_table::names(p.hidden, "RDTSCP");  // and with it RDPID
         case invpcid: return p.invpcid;
         case spec_ctrl: return p.spec_ctrl;
         case arch_capabilities: return p.arch_capabilities;
@@ -96,6 +97,7 @@ Cpuid::Cpuid(const CpuidParameters& parameters, Host host)
     apply_table(parameters, host);
     describe_caches(host);
     describe_clock(parameters.tsc_hz);
+    describe_addresses();
     sign();
     basic_[0x1].result.ebx |= 1u << (16 + apic_id_bits_);  // how many APIC IDs the package has
     basic_[0x1].kind = Kind::features;
@@ -107,11 +109,16 @@ Cpuid::Cpuid(const CpuidParameters& parameters, Host host)
     set_limits(host);
 }
 
-// A component needs the one below it, and the host's standard-format place for it must be the one that is shown.
+// A component needs the one below it and a feature that is not hidden, and the host's standard-format place for it must
+// be the one that is shown.
 std::uint64_t Cpuid::usable_xcr0(const CpuidParameters& parameters, Host host) const {
-    if (!(host(1, 0).ecx & isa::cpuid::leaf1_ecx::XSAVE) || host(0, 0).eax < 0xd) return 0;
+    const auto hidden = [&](std::string_view name) { return cpuid_table::names(parameters.hidden, name); };
+    if (!(host(1, 0).ecx & isa::cpuid::leaf1_ecx::XSAVE) || host(0, 0).eax < 0xd || hidden("XSAVE")) return 0;
     const CpuidResult supported = host(0xd, 0);
     std::uint64_t mask = parameters.xcr0 & supported.eax;
+    if (hidden("AVX")) mask &= ~isa::xcr0::AVX;
+    if (hidden("AVX512F")) mask &= ~avx512_state;
+    if (hidden("PKU")) mask &= ~isa::xcr0::PKRU;
     for (unsigned i = 2; i < 64; ++i) {
         if (!(mask >> i & 1)) continue;
         const std::uint32_t offset = i < std::size(components) ? components[i].offset : 0;
@@ -127,6 +134,7 @@ void Cpuid::apply_table(const CpuidParameters& parameters, Host host) {
     const std::uint32_t host_basic = host(0, 0).eax, host_extended = host(extended_first, 0).eax;
     for (const cpuid_table::Row& row : cpuid_table::rows) {
         if (!shown(row.show, parameters, xcr0_)) continue;
+        if (cpuid_table::is_feature(row) && cpuid_table::names(parameters.hidden, row.name)) continue;
         // Beyond the host's highest leaf, its answer is that of another one.
         const bool there = row.leaf <= (row.leaf >= extended_first ? host_extended : host_basic) &&
                            (row.leaf != 7 || row.subleaf <= host(7, 0).eax);
@@ -166,6 +174,15 @@ void Cpuid::describe_clock(std::uint64_t tsc_hz) {
     basic_[0x16].result = {mhz, mhz, 100, 0};
 }
 
+// Guest-physical addresses have 48 bits at most, which is what four levels of EPT translate (SDM volume 3, 28.3.2). Nor
+// are there linear addresses of five levels, since LA57 is not shown.
+void Cpuid::describe_addresses() {
+    constexpr std::uint32_t widest = 48, smallest_physical = 36;
+    std::uint32_t& widths = extended_[8].result.eax;
+    const std::uint32_t physical = widths & 0xff;
+    widths = widest << 8 | (physical == 0 ? smallest_physical : std::min(physical, widest));
+}
+
 void Cpuid::sign() {
     own_.result = signature(own_first, "BulkheadVMM\0");
     // No feature is advertised: that the hypervisor is known at all is what lets Linux keep the x2APIC mode.
@@ -181,6 +198,17 @@ void Cpuid::set_limits(Host host) {
     for (std::uint32_t leaf = highest + 1; leaf < basic_leaves; ++leaf) basic_[leaf] = basic_[highest];
     for (std::uint32_t leaf = highest_extended - extended_first + 1; leaf < extended_leaves; ++leaf)
         extended_[leaf] = basic_[highest];
+}
+
+bool Cpuid::shows(const cpuid_table::Row& feature) const {
+    CpuidResult result;
+    if (feature.leaf == 0x7 && feature.subleaf == 1)
+        result = features_7_1_;
+    else if (feature.leaf == 0xd)
+        result.eax = xsave_instructions_;
+    else
+        result = find(feature.leaf).result;
+    return (register_of(result, feature.reg) & feature.mask) != 0;
 }
 
 isa::CpuidResult Cpuid::complete(const Slot& slot, std::uint32_t subleaf, const CpuidDynamic& dynamic) const {

@@ -7,6 +7,7 @@
 
 #include "arch/isa/cpuid.hpp"
 #include "guest/config.hpp"
+#include "guest/cpuid_table.hpp"
 #include "lib/delegate.hpp"
 
 namespace bulkhead::guest {
@@ -25,8 +26,12 @@ struct CpuidParameters {
     Paravirt paravirt{Paravirt::none};
     std::uint64_t tsc_hz{};
     std::uint64_t xcr0{};  // the components that guests may enable: those that are switched with them
+    // What the processor tells of the compacted format (leaf 0Dh, subleaf 1, EBX) with all of `xcr0` enabled. Where
+    // that does not fit the components' sizes, as is known of an emulator, the format is not shown.
+    std::uint32_t compacted_area{};
     // What of the processor is usable by guests beyond the instructions that need no permission.
     bool rdtscp{}, invpcid{}, xsaves{}, spec_ctrl{}, arch_capabilities{};
+    std::string_view hidden{};  // names of features that the guest is not shown; what builds on one goes with it
 };
 
 // What the answers depend on at the moment of the instruction.
@@ -64,6 +69,9 @@ class Cpuid {
         return slot.kind == Kind::plain ? &slot.result : nullptr;
     }
 
+    // Whether the guest is shown a feature: see cpuid_table::feature.
+    bool shows(const cpuid_table::Row& feature) const;
+
     // The components that XSETBV accepts.
     std::uint64_t xcr0() const { return xcr0_; }
     // Family, model and stepping: what EDX is after RESET and INIT.
@@ -98,6 +106,7 @@ class Cpuid {
     void describe_caches(Host host);
     void describe_clock(std::uint64_t tsc_hz);
     void sign();
+    void describe_addresses();
     void set_limits(Host host);
 
     unsigned vcpus_;

@@ -3,10 +3,11 @@
 
 #include <cstdint>
 #include <string_view>
+#include <utility>
 
 // What CPUID shows a guest: one row for each bit or field that may be seen. What is not listed reads as zero. The
 // leaves that follow from the guest's own shape (4, 0Bh, 0Dh, 15h, 16h, 1Fh and the hypervisor's) are computed in
-// cpuid.cpp.
+// cpuid.cpp. A name without a blank is a feature, which a configuration can hide by that name.
 namespace bulkhead::guest::cpuid_table {
 
 enum class Register : std::uint8_t { eax, ebx, ecx, edx };
@@ -16,10 +17,11 @@ enum class Show : std::uint8_t {
     host,    // if the processor has it
     always,  // the model provides it, whatever the processor has
     smp,     // with more than one vCPU
-    xsave,   // these five: the processor has it, and the guest may enable the state in XCR0
+    xsave,   // these: the processor has it, and the guest may enable the state in XCR0
     avx,
     avx512,
     pku,
+    xsavec,  // ... and its compacted format is the architecture's
     xsaves,  // ... and IA32_XSS is offered
     rdtscp,  // these: the processor has it, and the instruction is enabled for guests
     invpcid,
@@ -103,12 +105,12 @@ inline constexpr Row rows[] = {
     {0x7, 0, ebx, bit(1), always, "TSC_ADJUST"},
     {0x7, 0, ebx, bit(3), host, "BMI1"},
     {0x7, 0, ebx, bit(5), avx, "AVX2"},
-    {0x7, 0, ebx, bit(6), host, "FDP_EXCPTN_ONLY"},
+    {0x7, 0, ebx, bit(6), host, "FDP on exceptions only"},
     {0x7, 0, ebx, bit(7), host, "SMEP"},
     {0x7, 0, ebx, bit(8), host, "BMI2"},
     {0x7, 0, ebx, bit(9), host, "ERMS"},
     {0x7, 0, ebx, bit(10), invpcid, "INVPCID"},
-    {0x7, 0, ebx, bit(13), host, "FCS and FDS deprecated"},
+    {0x7, 0, ebx, bit(13), host, "no FCS and FDS"},
     {0x7, 0, ebx, bit(16), avx512, "AVX512F"},
     {0x7, 0, ebx, bit(17), avx512, "AVX512DQ"},
     {0x7, 0, ebx, bit(18), host, "RDSEED"},
@@ -139,28 +141,29 @@ inline constexpr Row rows[] = {
     {0x7, 0, edx, bit(8), avx512, "AVX512_VP2INTERSECT"},
     {0x7, 0, edx, bit(10), host, "MD_CLEAR"},
     {0x7, 0, edx, bit(14), host, "SERIALIZE"},
-    {0x7, 0, edx, bit(26), spec_ctrl, "IBRS and IBPB"},
+    {0x7, 0, edx, bit(26), spec_ctrl, "IBRS"},
     {0x7, 0, edx, bit(27), spec_ctrl, "STIBP"},
+    {0x7, 0, edx, bit(28), host, "L1D_FLUSH"},
     {0x7, 0, edx, bit(29), arch_capabilities, "ARCH_CAPABILITIES"},
     {0x7, 0, edx, bit(31), spec_ctrl, "SSBD"},
     {0x7, 1, eax, bit(4), avx, "AVX_VNNI"},
     {0x7, 1, eax, bit(5), avx512, "AVX512_BF16"},
-    {0x7, 1, eax, bit(10), host, "fast zero-length MOVSB"},
-    {0x7, 1, eax, bit(11), host, "fast short STOSB"},
-    {0x7, 1, eax, bit(12), host, "fast short CMPSB and SCASB"},
+    {0x7, 1, eax, bit(10), host, "FZRM"},
+    {0x7, 1, eax, bit(11), host, "FSRS"},
+    {0x7, 1, eax, bit(12), host, "FSRCS"},
 
     {0xd, 1, eax, bit(0), xsave, "XSAVEOPT"},
-    {0xd, 1, eax, bit(1), xsave, "XSAVEC"},
-    {0xd, 1, eax, bit(2), xsave, "XGETBV with ECX = 1"},
+    {0xd, 1, eax, bit(1), xsavec, "XSAVEC"},
+    {0xd, 1, eax, bit(2), xsave, "XGETBV1"},
     {0xd, 1, eax, bit(3), xsaves, "XSAVES"},
 
     {0x8000'0001, 0, ecx, bit(0), host, "LAHF64"},
     {0x8000'0001, 0, ecx, bit(5), host, "LZCNT"},
     {0x8000'0001, 0, ecx, bit(8), host, "PREFETCHW"},
     {0x8000'0001, 0, edx, bit(20), host, "NX"},
-    {0x8000'0001, 0, edx, bit(26), host, "1-GByte pages"},
+    {0x8000'0001, 0, edx, bit(26), host, "PDPE1GB"},
     {0x8000'0001, 0, edx, bit(27), rdtscp, "RDTSCP"},
-    {0x8000'0001, 0, edx, bit(29), host, "Intel 64"},
+    {0x8000'0001, 0, edx, bit(29), host, "LM"},
     {0x8000'0002, 0, eax, whole, host, "brand string"},
     {0x8000'0002, 0, ebx, whole, host, "brand string"},
     {0x8000'0002, 0, ecx, whole, host, "brand string"},
@@ -174,8 +177,44 @@ inline constexpr Row rows[] = {
     {0x8000'0004, 0, ecx, whole, host, "brand string"},
     {0x8000'0004, 0, edx, whole, host, "brand string"},
     {0x8000'0006, 0, ecx, whole, host, "L2 cache"},
-    {0x8000'0007, 0, edx, bit(8), always, "invariant TSC"},
+    {0x8000'0007, 0, edx, bit(8), always, "INVARIANT_TSC"},
     {0x8000'0008, 0, eax, 0x0000'ffff, host, "address sizes"},
 };
+
+constexpr bool is_feature(const Row& row) { return row.name.find(' ') == std::string_view::npos && row.mask != whole; }
+
+// As a configuration names it: case does not matter, and '-' stands for '_' too.
+constexpr bool same_name(std::string_view a, std::string_view b) {
+    const auto plain = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c == '_' ? '-' : c; };
+    if (a.size() != b.size()) return false;
+    for (std::size_t i = 0; i < a.size(); ++i)
+        if (plain(a[i]) != plain(b[i])) return false;
+    return true;
+}
+
+// Null: no feature has this name.
+constexpr const Row* find_feature(std::string_view name) {
+    for (const Row& row : rows)
+        if (is_feature(row) && same_name(row.name, name)) return &row;
+    return nullptr;
+}
+
+// For code that depends on a feature: a name that is not in the table does not compile.
+consteval Row feature(std::string_view name) {
+    for (const Row& row : rows)
+        if (is_feature(row) && same_name(row.name, name)) return row;
+    std::unreachable();
+}
+
+// Whether a list of names, with blanks between them, has this one.
+constexpr bool names(std::string_view list, std::string_view name) {
+    while (!list.empty()) {
+        std::size_t length = 0;
+        while (length < list.size() && list[length] != ' ' && list[length] != '\t') ++length;
+        if (same_name({list.data(), length}, name)) return true;
+        list.remove_prefix(length < list.size() ? length + 1 : length);
+    }
+    return false;
+}
 
 }  // namespace bulkhead::guest::cpuid_table

@@ -101,7 +101,8 @@ void Machine::add_lapics(const MachineConfig& config, TimerQueue& timers) {
         const LapicConfig lapic_config{.id = i,
                                        .bootstrap = i == 0,
                                        .crystal_hz = config.crystal_hz,
-                                       .physical_address_bits = config.physical_address_bits};
+                                       .physical_address_bits = config.physical_address_bits,
+                                       .x2apic = config.x2apic};
         TimerQueue& own_timers = i < config.lapic_timers.size() ? *config.lapic_timers[i] : timers;
         Lapic& lapic = lapics_[i].emplace(lapic_config, own_timers, fabric_).lapic;
         lapic.on_move(Delegate<void(std::optional<GuestPhys>)>::to<&Machine::lapic_moved>(this));

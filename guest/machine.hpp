@@ -35,6 +35,7 @@ struct MachineConfig {
     std::uint64_t crystal_hz{};    // what the local APIC timers count: tsc_ratio(tsc_hz).crystal_hz
     std::uint64_t boot_seconds{};  // UTC since 1970, now
     bool pace_serial{};            // the UART takes the time of its baud rate
+    bool x2apic{true};             // CPUID shows it
     bool debug_exit{};
     bool debug_console{};
     Memory* fw_cfg_memory{};          // the guest's, with which there is a firmware configuration device

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest/msr.hpp"
 
+#include "guest/control_registers.hpp"
 #include "guest/memory_map.hpp"
 
 namespace bulkhead::guest {
@@ -52,11 +53,35 @@ std::size_t index_of(const MsrRow& r, Msr msr) {
 
 }  // namespace
 
-std::optional<std::uint64_t> legal_efer(std::uint64_t before, std::uint64_t value, bool paging) {
-    using namespace isa::efer;
-    if (value & ~(SCE | LME | LMA | NXE)) return std::nullopt;
-    if (paging && ((value ^ before) & LME)) return std::nullopt;
-    return (value & ~LMA) | (before & LMA);
+MsrParameters msr_parameters(const Cpuid& cpuid) {
+    using cpuid_table::feature;
+    static constexpr struct {
+        MsrShown shown;
+        cpuid_table::Row by;
+    } rows[] = {
+        {MsrShown::apic, feature("APIC")},
+        {MsrShown::x2apic, feature("x2APIC")},
+        {MsrShown::tsc_deadline, feature("TSC_DEADLINE")},
+        {MsrShown::tsc_adjust, feature("TSC_ADJUST")},
+        {MsrShown::sep, feature("SEP")},
+        {MsrShown::mtrr, feature("MTRR")},
+        {MsrShown::pat, feature("PAT")},
+        {MsrShown::mca, feature("MCA")},
+        {MsrShown::spec_ctrl, feature("IBRS")},
+        {MsrShown::spec_ctrl, feature("STIBP")},
+        {MsrShown::spec_ctrl, feature("SSBD")},
+        {MsrShown::ibpb, feature("IBRS")},
+        {MsrShown::l1d_flush, feature("L1D_FLUSH")},
+        {MsrShown::arch_capabilities, feature("ARCH_CAPABILITIES")},
+        {MsrShown::xsaves, feature("XSAVES")},
+        {MsrShown::long_mode, feature("LM")},
+        {MsrShown::rdtscp, feature("RDTSCP")},
+    };
+    MsrParameters parameters{.physical_address_bits = cpuid.physical_address_bits(),
+                             .offered_efer = offered_efer(cpuid)};
+    for (const auto& row : rows)
+        if (cpuid.shows(row.by)) parameters.shown |= 1u << static_cast<unsigned>(row.shown);
+    return parameters;
 }
 
 // The other values are all as firmware leaves them; what it does here is to make the hole below 4 GiB uncacheable.
@@ -72,25 +97,16 @@ Msrs::Msrs(const MsrParameters& parameters) : parameters_(parameters) {
         (page_frame_bits(parameters.physical_address_bits) & ~(hole - 1)) | valid;
 }
 
-bool Msrs::shown(const MsrRow& r) const {
-    switch (r.shown) {
-        case MsrShown::spec_ctrl: return parameters_.spec_ctrl;
-        case MsrShown::arch_capabilities: return parameters_.arch_capabilities;
-        case MsrShown::xsaves: return parameters_.xsaves;
-        case MsrShown::rdtscp: return parameters_.rdtscp;
-        default: return true;
-    }
-}
-
 const MsrRow* Msrs::row(Msr msr) const {
     const MsrRow* const r = msr_table::find(msr);
-    return r != nullptr && shown(*r) ? r : nullptr;
+    return r != nullptr && parameters_.shows(r->shown) ? r : nullptr;
 }
 
 std::uint64_t Msrs::constant_value(const MsrRow& r) const {
     switch (r.msr) {
-        // The maximum non-turbo ratio, of 100 MHz.
-        case Msr::MSR_PLATFORM_INFO: return (parameters_.tsc_hz + 50'000'000) / 100'000'000 % 256 << 8;
+        // The maximum non-turbo ratio, and the present one: of 100 MHz.
+        case Msr::MSR_PLATFORM_INFO:
+        case Msr::IA32_PERF_STATUS: return (parameters_.tsc_hz + 50'000'000) / 100'000'000 % 256 << 8;
         case Msr::IA32_ARCH_CAPABILITIES: return parameters_.arch_capabilities_value & immunities;
         default: return r.reset;
     }

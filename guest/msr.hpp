@@ -8,6 +8,7 @@
 
 #include "arch/isa/exception.hpp"
 #include "arch/isa/msr.hpp"
+#include "guest/cpuid.hpp"
 #include "guest/msr_table.hpp"
 
 namespace bulkhead::guest {
@@ -16,18 +17,21 @@ struct MsrParameters {
     std::uint64_t tsc_hz{};
     unsigned physical_address_bits{36};
     std::uint64_t arch_capabilities_value{};  // of the host, for the bits that hold in a guest too
-    // What the CPUID policy shows.
-    bool spec_ctrl{}, arch_capabilities{}, xsaves{}, rdtscp{};
+    std::uint64_t offered_efer{};             // see control_registers.hpp
+    std::uint32_t shown{1};                   // bit n: the feature `static_cast<MsrShown>(n)` is
+
+    constexpr bool shows(MsrShown feature) const { return (shown >> static_cast<unsigned>(feature) & 1) != 0; }
 };
 
-// IA32_EFER after a guest wrote `value` over `before`; nothing if that raises #GP (SDM volume 3, 4.1 and table 2-1 of
-// volume 4): a reserved bit, or a change of LME while paging is on. LMA cannot be written.
-std::optional<std::uint64_t> legal_efer(std::uint64_t before, std::uint64_t value, bool paging);
+// What follows from what CPUID shows; the rest is left to the caller.
+MsrParameters msr_parameters(const Cpuid& cpuid);
 
 // The MSRs of one vCPU that are nothing but a value, and the policy for all of them.
 class Msrs {
   public:
     explicit Msrs(const MsrParameters& parameters);
+
+    std::uint64_t offered_efer() const { return parameters_.offered_efer; }
 
     // The row of an MSR that this guest has.
     const MsrRow* row(isa::Msr msr) const;
@@ -47,7 +51,6 @@ class Msrs {
         return count;
     }();
 
-    bool shown(const MsrRow& row) const;
     std::uint64_t constant_value(const MsrRow& row) const;
     bool passes(const MsrRow& row, isa::Msr msr, std::uint64_t value) const;
 

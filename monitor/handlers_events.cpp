@@ -25,10 +25,12 @@ Next exception_or_nmi(ExitContext& c) {
     }
     if (information.is(vmx::EventType::hardware_exception, isa::Exception::MC))
         panic("machine check while guest {} ran", c.vcpu.vm.name());
-    if (const auto event = vmx::interrupted_event()) c.vcpu.deliver_again(*event);
+    const auto interrupted = vmx::interrupted_event();
+    if (interrupted) c.vcpu.deliver_again(*interrupted);
     if (information.is(vmx::EventType::hardware_exception, isa::Exception::DB))
         vmx::latch_debug_exception(c.exit.qualification);
-    if (information.nmi_unblocked_by_iret())
+    // Undefined where the delivery of an event was interrupted (SDM 27.2.3).
+    if (!interrupted && information.nmi_unblocked_by_iret())
         vmx::write<field::GUEST_INTERRUPTIBILITY_STATE>(vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>() |
                                                         vmx::interruptibility::BLOCKING_BY_NMI);
     if (information.type() == vmx::EventType::privileged_software_exception) {

@@ -16,11 +16,18 @@ using isa::Gpr;
 
 class MachinePorts final : public emulator::Ports {
   public:
-    explicit MachinePorts(guest::PortBus& bus) : bus_(bus) {}
-    std::uint32_t in(std::uint16_t port, unsigned size) override { return bus_.in(port, size); }
-    void out(std::uint16_t port, unsigned size, std::uint32_t value) override { bus_.out(port, size, value); }
+    explicit MachinePorts(Vcpu& vcpu) : vcpu_(vcpu), bus_(vcpu.vm.machine().ports()) {}
+    std::uint32_t in(std::uint16_t port, unsigned size) override {
+        vcpu_.trace_port(port, size);
+        return bus_.in(port, size);
+    }
+    void out(std::uint16_t port, unsigned size, std::uint32_t value) override {
+        vcpu_.trace_port(port, size);
+        bus_.out(port, size, value);
+    }
 
   private:
+    Vcpu& vcpu_;
     guest::PortBus& bus_;
 };
 
@@ -51,14 +58,14 @@ Next emulate(ExitContext& c) {
         vmx::read<field::GUEST_PDPTE0>(), vmx::read<field::GUEST_PDPTE1>(), vmx::read<field::GUEST_PDPTE2>(),
         vmx::read<field::GUEST_PDPTE3>()};
     emulator::Walk walk{state, vm.memory(), {.physical_bits = vm.cpuid().physical_address_bits()}, &pdptes};
-    MachinePorts ports{vm.machine().ports()};
+    MachinePorts ports{c.vcpu};
     const emulator::Result result = emulator::emulate(state, bus, walk, &ports);
     switch (result.outcome) {
         case emulator::Outcome::fault: return raise(c, result.fault);
         case emulator::Outcome::unsupported: return give_up(c, state, bus, walk);
         case emulator::Outcome::done: c.vcpu.complete_instruction(); break;
         // Interrupts get their turn between the iterations of a string instruction.
-        case emulator::Outcome::restart: break;
+        case emulator::Outcome::restart: vmx::trace_instruction(false); break;
     }
     return told(c);
 }
@@ -74,6 +81,7 @@ Next io_instruction(ExitContext& c) {
     if (!access.in) {
         machine.ports().out(access.port, access.size, static_cast<std::uint32_t>(rax));
         c.vcpu.skip_instruction(c.exit.length);
+        c.vcpu.trace_port(access.port, access.size);
         return told(c);
     }
     std::uint32_t value = machine.ports().in(access.port, access.size);
@@ -89,6 +97,7 @@ Next io_instruction(ExitContext& c) {
     else
         rax = (rax & ~((1ull << 8 * access.size) - 1)) | value;
     c.vcpu.skip_instruction(c.exit.length);
+    c.vcpu.trace_port(access.port, access.size);
     return c.vcpu.wait == Vcpu::Wait::none ? Next::resume : Next::pick;
 }
 

@@ -5,7 +5,6 @@
 #include "arch/cpu/instructions.hpp"
 #include "arch/isa/control.hpp"
 #include "arch/isa/msr.hpp"
-#include "arch/isa/paging.hpp"
 #include "guest/control_registers.hpp"
 #include "guest/lapic.hpp"
 #include "monitor/cpu_loop.hpp"
@@ -24,13 +23,13 @@ using isa::Msr;
 
 guest::ControlState control_state(Vcpu& vcpu) {
     const VcpuState state{vcpu};
-    const bool long_mode = (state.efer() & isa::efer::LMA) != 0;
-    const bool code_64 = (state.segment(isa::Segment::CS).rights & isa::access_rights::L) != 0;
+    constexpr std::uint32_t tss_type_32 = 1u << 3;
     return {.cr0 = state.cr0(),
             .cr3 = state.cr3(),
             .cr4 = state.cr4(),
             .efer = state.efer(),
-            .mode_64 = long_mode && code_64};
+            .cs_long = (state.segment(isa::Segment::CS).rights & isa::access_rights::L) != 0,
+            .tss_16 = (state.segment(isa::Segment::TR).rights & tss_type_32) == 0};
 }
 
 void set_long_mode(bool on) {
@@ -45,10 +44,8 @@ void set_long_mode(bool on) {
 std::optional<std::array<std::uint64_t, 4>> load_pdptes(Vcpu& vcpu, std::uint64_t cr3) {
     std::array<std::uint64_t, 4> pdptes{};
     if (!vcpu.vm.memory().load(GuestPhys{cr3 & 0xffff'ffe0}, pdptes)) return std::nullopt;
-    const std::uint64_t above = ~((1ull << vcpu.vm.cpuid().physical_address_bits()) - 1);
-    const std::uint64_t reserved = above | 0x1e6;
     for (const std::uint64_t entry : pdptes)
-        if ((entry & isa::pte::P) != 0 && (entry & reserved) != 0) return std::nullopt;
+        if (!guest::legal_pdpte(entry, vcpu.vm.cpuid().physical_address_bits())) return std::nullopt;
     return pdptes;
 }
 
@@ -62,8 +59,7 @@ void write_pdptes(const std::array<std::uint64_t, 4>& pdptes) {
 // The guest changed a bit that the hypervisor owns, perhaps along with others. What the processor would have done with
 // the whole value is done here, translations included: they are dropped before the next entry.
 Next write_control(ExitContext& c, const guest::ControlState& before, const guest::ControlState& after) {
-    const bool paged = guest::uses_pdptes(after.cr0, after.cr4, after.efer);
-    if (paged) {
+    if (guest::reloads_pdptes(before, after)) {
         const auto pdptes = load_pdptes(c.vcpu, after.cr3);
         if (!pdptes) return raise(c, isa::general_protection);
         write_pdptes(*pdptes);
@@ -88,7 +84,7 @@ Next write_cr0(ExitContext& c, std::uint64_t value) {
     const guest::ControlState before = control_state(c.vcpu);
     if (!guest::legal_cr0(before, value)) return raise(c, isa::general_protection);
     guest::ControlState after = before;
-    after.cr0 = value | isa::cr0::ET;
+    after.cr0 = guest::effective_cr0(value);
     return write_control(c, before, after);
 }
 
@@ -126,12 +122,12 @@ std::expected<std::uint64_t, isa::Fault> read_msr(Vcpu& vcpu, Msr msr) {
             switch (msr) {
                 case Msr::IA32_PAT: return vmx::read<field::GUEST_IA32_PAT>();
                 case Msr::IA32_DEBUGCTL: return vmx::read<field::GUEST_IA32_DEBUGCTL>();
-                default: break;  // the others do not exit
+                default: break;
             }
             break;
-        case switched:
-            if (msr == Msr::IA32_XSS) return 0;
-            break;
+        case direct:  // these do not exit
+        case checked:
+        case command: break;
     }
     return std::unexpected(isa::general_protection);
 }
@@ -152,7 +148,8 @@ std::expected<void, isa::Fault> write_msr(Vcpu& vcpu, Msr msr, std::uint64_t val
         case tsc_adjust: vcpu.set_tsc_adjust(value); return {};
         case efer: {
             const bool paging = (vmx::read<field::GUEST_CR0>() & isa::cr0::PG) != 0;
-            const auto next = guest::legal_efer(vmx::read<field::GUEST_IA32_EFER>(), value, paging);
+            const auto next = guest::legal_efer(vmx::read<field::GUEST_IA32_EFER>(), value, paging,
+                                                vcpu.msrs.offered_efer());
             if (!next) return refused;
             vmx::write<field::GUEST_IA32_EFER>(*next);
             vcpu.vpid.changed();
@@ -165,13 +162,9 @@ std::expected<void, isa::Fault> write_msr(Vcpu& vcpu, Msr msr, std::uint64_t val
                 default: break;
             }
             break;
-        case switched:
-            if (msr == Msr::IA32_XSS) return {};  // `legal` let only 0 pass
-            if (msr == Msr::IA32_PRED_CMD) {
-                cpu::wrmsr(msr, value);
-                return {};
-            }
-            break;
+        case checked:
+        case command: cpu::wrmsr(msr, value); return {};
+        case direct: break;
     }
     return refused;
 }
@@ -182,13 +175,17 @@ Next cr_access(ExitContext& c) {
     const vmx::CrAccess access = vmx::CrAccess::decode(c.exit.qualification);
     VcpuState state{c.vcpu};
     switch (access.kind) {
-        case vmx::CrAccess::Kind::mov_to_cr:
+        case vmx::CrAccess::Kind::mov_to_cr: {
+            // Outside 64-bit mode the operand has 32 bits, whatever an earlier mode left above them.
+            const std::uint64_t operand = state.gpr(access.gpr);
+            const std::uint64_t value = control_state(c.vcpu).mode_64() ? operand : operand & 0xffff'ffff;
             switch (access.number) {
-                case 0: return write_cr0(c, state.gpr(access.gpr));
-                case 4: return write_cr4(c, state.gpr(access.gpr));
-                case 8: return write_cr8(c, state.gpr(access.gpr));
+                case 0: return write_cr0(c, value);
+                case 4: return write_cr4(c, value);
+                case 8: return write_cr8(c, value);
                 default: return unexpected(c);
             }
+        }
         case vmx::CrAccess::Kind::mov_from_cr:
             if (access.number != 8) return unexpected(c);
             state.set_gpr(access.gpr, c.vcpu.lapic.cr8());

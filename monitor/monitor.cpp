@@ -69,20 +69,6 @@ void read_configuration(const Handover& handover) {
     log("no boot module is called {}: there are no guests", configuration_name);
 }
 
-void make_bitmaps() {
-    the_system.msr_bitmap = &make<vmx::MsrBitmap>();
-    the_system.io_bitmap = &make<vmx::IoBitmap>();
-    using enum isa::Msr;
-    // Those that are the guest's own: in its VMCS, or exchanged with the vCPU. The processor checks what is written.
-    for (const isa::Msr msr : {IA32_SYSENTER_CS, IA32_SYSENTER_ESP, IA32_SYSENTER_EIP, IA32_FS_BASE, IA32_GS_BASE})
-        static_cast<void>(the_system.msr_bitmap->allow(msr, vmx::MsrAccess::read_and_write));
-    for (const vmx::SwitchedMsr& switched : vmx::switched_msrs())
-        if (switched.exists(the_system.features))
-            static_cast<void>(the_system.msr_bitmap->allow(switched.msr, vmx::MsrAccess::read_and_write));
-    // The offset applies to RDMSR too (SDM volume 3, 25.3).
-    static_cast<void>(the_system.msr_bitmap->allow(IA32_TIME_STAMP_COUNTER, vmx::MsrAccess::read));
-}
-
 void make_guests() {
     std::array<unsigned, max_cpus> loads{};
     const std::span usable{loads.data(), the_system.handover->cpu_count()};
@@ -151,7 +137,7 @@ void start(const Handover& handover) {
     });
     const std::uint32_t widths = cpu::cpuid(0x8000'0008).eax;
     the_system.widths = {.physical = widths & 0xff, .linear = widths >> 8 & 0xff};
-    make_bitmaps();
+    the_system.io_bitmap = &make<vmx::IoBitmap>();
     read_configuration(handover);
     make_guests();
     for (std::size_t i = 0; i < handover.cpu_count(); ++i) the_system.doorbells[i].apic_id = handover.apic_ids[i];

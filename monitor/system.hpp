@@ -14,7 +14,6 @@
 #include "vmx/cpu.hpp"
 #include "vmx/guest_state_check.hpp"
 #include "vmx/io_bitmap.hpp"
-#include "vmx/msr_bitmap.hpp"
 #include "vmx/switch.hpp"
 #include "vmx/vpid.hpp"
 
@@ -39,8 +38,7 @@ struct System {
     vmx::StateFeatures features{};
     vmx::AddressWidths widths{};
     vmx::VpidAllocator vpids;
-    vmx::MsrBitmap* msr_bitmap{};  // one for all: what a guest may touch without an exit does not depend on the guest
-    vmx::IoBitmap* io_bitmap{};
+    vmx::IoBitmap* io_bitmap{};  // one for all: no port is a guest's own
     Console* console{};
     guest::Config config{};
     std::array<Vm*, guest::max_guests> vms{};

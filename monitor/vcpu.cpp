@@ -5,6 +5,7 @@
 
 #include "arch/cpu/instructions.hpp"
 #include "arch/isa/control.hpp"
+#include "guest/exceptions.hpp"
 #include "guest/lapic.hpp"
 #include "monitor/cpu_loop.hpp"
 #include "monitor/vm.hpp"
@@ -12,40 +13,8 @@
 #include "vmx/guest_state.hpp"
 
 namespace bulkhead::monitor {
-namespace {
 
 namespace field = vmx::field;
-
-// SDM volume 3, table 6-5.
-enum class ExceptionClass : std::uint8_t { benign, contributory, page_fault, double_fault };
-
-ExceptionClass classify(const vmx::Event& event) {
-    if (event.type != vmx::EventType::hardware_exception) return ExceptionClass::benign;
-    switch (static_cast<isa::Exception>(event.vector)) {
-        case isa::Exception::DE:
-        case isa::Exception::TS:
-        case isa::Exception::NP:
-        case isa::Exception::SS:
-        case isa::Exception::GP:
-        case isa::Exception::CP:
-            return ExceptionClass::contributory;
-        case isa::Exception::PF:
-        case isa::Exception::VE:
-            return ExceptionClass::page_fault;
-        case isa::Exception::DF:
-            return ExceptionClass::double_fault;
-        default:
-            return ExceptionClass::benign;
-    }
-}
-
-bool makes_double_fault(ExceptionClass first, ExceptionClass second) {
-    if (first == ExceptionClass::contributory) return second == ExceptionClass::contributory;
-    return first == ExceptionClass::page_fault &&
-        (second == ExceptionClass::contributory || second == ExceptionClass::page_fault);
-}
-
-}  // namespace
 
 Vcpu::Vcpu(Vm& owner, Seat& place, unsigned number, guest::Lapic& local_apic, vmx::Vmcs region,
            vmx::ProcessorState& state, std::uint16_t tag, const guest::MsrParameters& msr_parameters)
@@ -88,17 +57,22 @@ void Vcpu::startup(std::uint8_t vector) {
 }
 
 bool Vcpu::raise(const isa::Fault& fault) {
-    const vmx::Event event = vmx::Event::exception(fault);
-    const ExceptionClass first = interrupted_ ? classify(*interrupted_) : ExceptionClass::benign;
+    const std::optional<isa::Exception> first = interrupted_ ? interrupted_->exception_vector() : std::nullopt;
     interrupted_.reset();
     ask_attention();
-    if (first == ExceptionClass::double_fault && classify(event) != ExceptionClass::benign) return false;
-    if (makes_double_fault(first, classify(event))) {
-        event_ = vmx::Event::exception({isa::Exception::DF, 0u, 0});
-        return true;
-    }
+    vmx::end_interrupt_shadow();
+    // A page fault has its address in CR2 even where it makes a double fault.
     if (fault.vector == isa::Exception::PF) cpu::write_cr2(fault.address);
-    event_ = event;
+    switch (guest::combine(first, fault.vector)) {
+        case guest::Combination::shutdown: return false;
+        case guest::Combination::double_fault:
+            event_ = vmx::Event::exception({isa::Exception::DF, 0u, 0});
+            return true;
+        case guest::Combination::serial: break;
+    }
+    event_ = vmx::Event::exception(fault);
+    if (guest::pushes_resume_flag(fault.vector))
+        vmx::write<field::GUEST_RFLAGS>(vmx::read<field::GUEST_RFLAGS>() | isa::rflags::RF);
     return true;
 }
 
@@ -108,6 +82,7 @@ void Vcpu::deliver_again(const vmx::Event& event) {
     if (event.type == vmx::EventType::nmi)
         vmx::write<field::GUEST_INTERRUPTIBILITY_STATE>(vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>() &
                                                         ~vmx::interruptibility::BLOCKING_BY_NMI);
+    vmx::end_interrupt_shadow();
     ask_attention();
 }
 
@@ -183,6 +158,11 @@ bool Vcpu::prepare_events() {
         if (window_requested_) set_windows(false, false);
         return true;
     }
+    // A trap of the instruction before comes first (SDM volume 3, table 6-2): the window opens behind it.
+    if (vmx::debug_exception_pending()) {
+        set_windows(interrupt, nmi_pending_);
+        return true;
+    }
     const std::uint32_t blocking = vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>();
     if (nmi_pending_ && vmx::nmi_window_open(blocking)) {
         vmx::inject(vmx::Event::nmi());
@@ -211,6 +191,8 @@ void Vcpu::set_windows(bool interrupt, bool nmi) {
 
 // What a halted processor blocks stays blocked: in the handler of an NMI, the next one does not end the HLT.
 void Vcpu::halt() {
+    // A trap that is due after HLT itself takes the processor out of it at once (SDM volume 2, HLT).
+    if (vmx::debug_exception_pending()) return;
     const bool interrupts = (vmx::read<field::GUEST_RFLAGS>() & isa::rflags::IF) != 0;
     nmis_blocked_ = !vmx::nmi_window_open(vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>());
     wait = interrupts ? Wait::interrupt : Wait::nmi;
@@ -227,26 +209,30 @@ bool Vcpu::has_wake_event() const {
     return lapic.interrupt_deliverable();
 }
 
-// CS.L means nothing outside IA-32e mode (SDM volume 3, 3.4.5).
-// RIP in the width of the code that the guest runs.
+// RIP in the width of the code that the guest runs. CS.L means nothing outside IA-32e mode (SDM volume 3, 3.4.5).
 std::uint64_t Vcpu::wrapped(std::uint64_t rip) {
     const bool is_64_bit = (vmx::read<field::GUEST_CS_ACCESS_RIGHTS>() & isa::access_rights::L) != 0 &&
         (vmx::read<field::GUEST_IA32_EFER>() & isa::efer::LMA) != 0;
     return is_64_bit ? rip : rip & 0xffff'ffff;
 }
 
-void Vcpu::end_shadow(std::uint32_t blocking) {
-    using namespace vmx::interruptibility;
-    vmx::write<field::GUEST_INTERRUPTIBILITY_STATE>(blocking & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+void Vcpu::end_shadow() {
+    vmx::end_interrupt_shadow();
     ask_attention();
 }
 
-// DR7.GD, the enabled breakpoints and LBRs play no part in a single step (SDM volume 3, 17.3.1.4): BS joins what a MOV
-// SS right before has left pending. With BTF only branches trap (17.4.3), and none is emulated.
-void Vcpu::step() {
-    if ((vmx::read<field::GUEST_IA32_DEBUGCTL>() & isa::debugctl::BTF) != 0) return;
-    vmx::write<field::GUEST_PENDING_DEBUG_EXCEPTIONS>(vmx::read<field::GUEST_PENDING_DEBUG_EXCEPTIONS>() |
-                                                      isa::dr6::BS);
+guest::Breakpoints Vcpu::breakpoints() {
+    return {.address = {cpu::read_dr<0>(), cpu::read_dr<1>(), cpu::read_dr<2>(), cpu::read_dr<3>()},
+            .dr7 = vmx::read<field::GUEST_DR7>()};
+}
+
+void Vcpu::meet(std::uint64_t pending) {
+    if (pending != 0)
+        vmx::write<field::GUEST_PENDING_DEBUG_EXCEPTIONS>(vmx::read<field::GUEST_PENDING_DEBUG_EXCEPTIONS>() | pending);
+}
+
+void Vcpu::meet_breakpoints_of_port(std::uint16_t port, unsigned size) {
+    if ((vmx::read<field::GUEST_CR4>() & isa::cr4::DE) != 0) meet(breakpoints().match_port(port, size));
 }
 
 }  // namespace bulkhead::monitor

@@ -8,6 +8,7 @@
 #include "arch/isa/control.hpp"
 #include "arch/isa/exception.hpp"
 #include "arch/isa/registers.hpp"
+#include "guest/breakpoints.hpp"
 #include "guest/interrupt.hpp"
 #include "guest/msr.hpp"
 #include "guest/startup.hpp"
@@ -67,6 +68,16 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     // Past the instruction that exited: RIP, and what its completion does (SDM volume 3, 6.8.3 and 17.3.1.4).
     void skip_instruction(std::uint32_t length);
     void complete_instruction();
+    // An access to a port or to data, done in the processor's place, may meet a breakpoint: the trap is due with the
+    // next entry.
+    void trace_port(std::uint16_t port, unsigned size) {
+        if (breakpoints_enabled()) [[unlikely]]
+            meet_breakpoints_of_port(port, size);
+    }
+    void trace_data(std::uint64_t linear, unsigned size, bool write) {
+        if (breakpoints_enabled()) [[unlikely]]
+            meet(breakpoints().match_data(linear, size, write));
+    }
 
     isa::Registers registers;  // all but RSP
 
@@ -105,8 +116,11 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     void obey_startup();
     void initialize();
     void begin_at(std::uint16_t segment, std::uint16_t offset);
-    void end_shadow(std::uint32_t blocking);
-    static void step();
+    void end_shadow();
+    static bool breakpoints_enabled() { return (vmx::read<vmx::field::GUEST_DR7>() & 0xff) != 0; }
+    static guest::Breakpoints breakpoints();
+    static void meet(std::uint64_t pending);
+    void meet_breakpoints_of_port(std::uint16_t port, unsigned size);
     void set_windows(bool interrupt, bool nmi);
 
     std::atomic<bool> attention_{};
@@ -133,9 +147,9 @@ inline void Vcpu::complete_instruction() {
     using namespace vmx::interruptibility;
     const std::uint32_t blocking = vmx::read<vmx::field::GUEST_INTERRUPTIBILITY_STATE>();
     if ((blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) != 0) [[unlikely]]
-        end_shadow(blocking);
-    if ((vmx::read<vmx::field::GUEST_RFLAGS>() & isa::rflags::TF) != 0) [[unlikely]]
-        step();
+        end_shadow();
+    if ((vmx::read<vmx::field::GUEST_RFLAGS>() & (isa::rflags::TF | isa::rflags::RF)) != 0) [[unlikely]]
+        vmx::trace_instruction(true);
 }
 
 }  // namespace bulkhead::monitor

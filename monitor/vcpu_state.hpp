@@ -25,6 +25,9 @@ class VcpuState final : public guest::CpuState {
     unsigned cpl() const override;
     std::array<std::uint64_t, 2> xmm(unsigned n) const override;
     void set_xmm(unsigned n, const std::array<std::uint64_t, 2>& value) override;
+    void accesses(GuestVirt first, unsigned size, bool write) const override {
+        vcpu_.trace_data(first.value, size, write);
+    }
 
   private:
     Vcpu& vcpu_;

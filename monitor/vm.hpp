@@ -150,6 +150,8 @@ class Vm final : public guest::MachineEvents {
     bool fill_fw_cfg(const BootFiles& files, std::uint64_t entry);
     std::expected<std::span<std::byte>, std::string_view> test_ram();
     Step create_machine();
+    Step create_msr_bitmap();
+    vmx::Controls offered_controls() const;
     Step create_vcpu(unsigned index);
     void prepare_vmcs(Vcpu& vcpu);
     void start();
@@ -189,6 +191,8 @@ class Vm final : public guest::MachineEvents {
     std::uint64_t tsc_base_{};
     guest::InitialState initial_;  // of vCPU 0
     vmx::ControlRegisterPolicy cr0_{}, cr4_{};
+    guest::MsrParameters msr_parameters_{};
+    HostPhys msr_bitmap_{};
     std::optional<vmx::Ept> ept_;
     std::optional<GuestMemory> memory_;
     std::optional<guest::Cpuid> cpuid_;

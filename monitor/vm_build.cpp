@@ -13,6 +13,7 @@
 #include "monitor/vm.hpp"
 #include "vmx/guest_state.hpp"
 #include "vmx/host_state.hpp"
+#include "vmx/msr_bitmap.hpp"
 
 // How a guest comes into being: its memory block by block, then its machine, its kernel and its vCPU.
 namespace bulkhead::monitor {
@@ -30,14 +31,37 @@ struct HostCpuid {
     isa::CpuidResult ask(std::uint32_t leaf, std::uint32_t subleaf) { return host_cpuid(leaf, subleaf); }
 };
 
+// EBX of leaf 0Dh, subleaf 1, follows XCR0.
+std::uint32_t compacted_area() {
+    if (!the_system.features.xsave) return 0;
+    const std::uint64_t before = cpu::xgetbv(0);
+    cpu::xsetbv(0, the_system.features.xcr0);
+    const std::uint32_t size = cpu::cpuid(0xd, 1).ebx;
+    cpu::xsetbv(0, before);
+    return size;
+}
+
 guest::CpuidParameters cpuid_parameters(const guest::GuestConfig& config) {
     const vmx::Controls& controls = the_system.platform.controls;
     return {.vcpus = config.vcpus,
             .paravirt = config.paravirt,
             .tsc_hz = cpu::tsc_hz(),
             .xcr0 = the_system.features.xsave ? the_system.features.xcr0 : 0,
+            .compacted_area = compacted_area(),
             .rdtscp = the_system.features.rdtscp && controls.has_proc2(vmx::control::proc2::ENABLE_RDTSCP),
-            .invpcid = controls.has_proc2(vmx::control::proc2::ENABLE_INVPCID)};
+            .invpcid = controls.has_proc2(vmx::control::proc2::ENABLE_INVPCID),
+            .xsaves = controls.has_proc2(vmx::control::proc2::ENABLE_XSAVES),
+            .spec_ctrl = the_system.features.spec_ctrl,
+            .arch_capabilities = true,
+            .hidden = config.cpuid_hide};
+}
+
+guest::MsrParameters describe_msrs(const guest::Cpuid& cpuid) {
+    guest::MsrParameters parameters = guest::msr_parameters(cpuid);
+    parameters.tsc_hz = cpu::tsc_hz();
+    if (parameters.shows(guest::MsrShown::arch_capabilities))
+        parameters.arch_capabilities_value = cpu::rdmsr(isa::Msr::IA32_ARCH_CAPABILITIES);
+    return parameters;
 }
 
 // Guest time 0 is the host's wall clock at that moment.
@@ -155,6 +179,7 @@ Vm::Step Vm::create_machine() {
                                           .crystal_hz = ratio.crystal_hz,
                                           .boot_seconds = seconds_now(),
                                           .pace_serial = config_.serial_pace,
+                                          .x2apic = cpuid_->shows(guest::cpuid_table::feature("x2APIC")),
                                           .debug_exit = config_.debug_exit,
                                           .debug_console = config_.debug_console,
                                           .fw_cfg_memory = config_.fw_cfg ? &*memory_ : nullptr,
@@ -164,7 +189,38 @@ Vm::Step Vm::create_machine() {
     if (!fill_fw_cfg(files, initial_.rip)) return std::unexpected("its firmware configuration has no room");
     cr0_ = vmx::cr0_policy(the_system.platform.capabilities);
     cr4_ = vmx::cr4_policy(the_system.platform.capabilities, guest::offered_cr4(*cpuid_));
+    msr_parameters_ = describe_msrs(*cpuid_);
+    return create_msr_bitmap();
+}
+
+// What the guest reaches without an exit: the MSRs of its own that its CPUID shows, and its TSC, to reads of which the
+// offset applies (SDM volume 3, 25.3).
+Vm::Step Vm::create_msr_bitmap() {
+    mm::FramePool& pool = the_system.pool();
+    const auto frame = pool.allocate(owner_);
+    if (!frame) return std::unexpected("no memory for its MSR bitmap");
+    auto& bitmap = *new (pool.at<std::byte>(*frame)) vmx::MsrBitmap;
+    for (const guest::MsrRow& row : guest::msr_table::rows) {
+        const bool checked = row.home == guest::MsrHome::checked;
+        if ((row.home != guest::MsrHome::direct && !checked) || !msr_parameters_.shows(row.shown)) continue;
+        const vmx::MsrAccess access = checked ? vmx::MsrAccess::read : vmx::MsrAccess::read_and_write;
+        for (std::uint32_t n = guest::msr_table::first_of(row); n <= guest::msr_table::last_of(row); ++n)
+            static_cast<void>(bitmap.allow(static_cast<isa::Msr>(n), access));
+    }
+    static_cast<void>(bitmap.allow(isa::Msr::IA32_TIME_STAMP_COUNTER, vmx::MsrAccess::read));
+    msr_bitmap_ = *frame;
     return {};
+}
+
+// An instruction that the guest is not shown, and that a control governs, raises #UD.
+vmx::Controls Vm::offered_controls() const {
+    using guest::cpuid_table::feature;
+    namespace proc2 = vmx::control::proc2;
+    vmx::Controls offered = controls();
+    if (!cpuid_->shows(feature("RDTSCP"))) offered.proc2 &= ~proc2::ENABLE_RDTSCP;
+    if (!cpuid_->shows(feature("INVPCID"))) offered.proc2 &= ~proc2::ENABLE_INVPCID;
+    if (!cpuid_->shows(feature("XSAVES"))) offered.proc2 &= ~proc2::ENABLE_XSAVES;
+    return offered;
 }
 
 Vm::Step Vm::create_vcpu(unsigned index) {
@@ -179,10 +235,7 @@ Vm::Step Vm::create_vcpu(unsigned index) {
     auto* const processor = new (pool.at<std::byte>(*frame)) vmx::ProcessorState;
     processor->reset();
     Vcpu& vcpu = vcpus_[index].emplace(
-        *this, seat_of(index), index, machine_->lapic(index), std::move(*vmcs), *processor, *vpid,
-        guest::MsrParameters{.tsc_hz = cpu::tsc_hz(),
-                             .physical_address_bits = cpuid_->physical_address_bits(),
-                             .rdtscp = cpuid_parameters(config_).rdtscp});
+        *this, seat_of(index), index, machine_->lapic(index), std::move(*vmcs), *processor, *vpid, msr_parameters_);
     machine_->connect(index, vcpu);
     if (index == 0)
         vcpu.registers = initial_.gpr;
@@ -197,12 +250,12 @@ void Vm::prepare_vmcs(Vcpu& vcpu) {
     vcpu.seat.loop->load(vcpu);
     vmx::write_host_state(vmx::read_host_state());
     // Alone on its CPU, a vCPU waits for others best by going on.
-    vmx::Controls controls = the_system.platform.controls;
+    vmx::Controls controls = offered_controls();
     if (std::popcount(vcpu.seat.vcpus) == 1) controls.proc2 &= ~vmx::control::proc2::PAUSE_LOOP_EXITING;
     vmx::write_controls({.controls = controls,
                          .ept_pointer = ept_->pointer(),
                          .vpid = vcpu.vpid.vpid(),
-                         .msr_bitmap = pool.phys(the_system.msr_bitmap),
+                         .msr_bitmap = msr_bitmap_,
                          .io_bitmap = pool.phys(the_system.io_bitmap),
                          .exception_bitmap = exception_bitmap,
                          .tsc_offset = 0 - tsc_base_,

@@ -140,6 +140,8 @@ endef
 $(TEST_PROGRAMS): $(GUEST_FILES)/tests/%.bin: $(BUILD)/programs/tests/system/guests/%.cpp.o $(PROGRAM_START) tests/system/guests/flat.ld
 	$(program)
 
+$(GUEST_FILES)/tests/cpu.bin: $(BUILD)/programs/tests/system/guests/traps.S.o $(BUILD)/programs/tests/system/guests/real.S.o
+
 $(BENCH_PROGRAMS): $(GUEST_FILES)/bench/%.bin: $(BUILD)/programs/tests/bench/%.cpp.o $(PROGRAM_START) tests/system/guests/flat.ld
 	$(program)
 

@@ -33,6 +33,11 @@ struct Event {
         return type == EventType::software_interrupt || type == EventType::privileged_software_exception ||
             type == EventType::software_exception;
     }
+    // The exception that it is, if it is one that a fault can combine with.
+    constexpr std::optional<isa::Exception> exception_vector() const {
+        if (type != EventType::hardware_exception) return std::nullopt;
+        return static_cast<isa::Exception>(vector);
+    }
     friend constexpr bool operator==(const Event&, const Event&) = default;
 
     static constexpr Event interrupt(std::uint8_t vector) { return {.vector = vector}; }
@@ -64,8 +69,10 @@ struct InterruptionInformation {
     }
 };
 
-// Delivers an event with the next entry, which clears the request.
-inline void inject(const Event& event) {
+// Delivers an event with the next entry, which clears the request. In real mode no exception has an error code, and an
+// entry that would push one is refused (SDM 26.2.1.3).
+inline void inject(Event event) {
+    if (event.error_code && (read<field::GUEST_CR0>() & isa::cr0::PE) == 0) event.error_code.reset();
     if (event.error_code) write<field::VM_ENTRY_EXCEPTION_ERROR_CODE>(*event.error_code);
     if (event.is_software()) write<field::VM_ENTRY_INSTRUCTION_LENGTH>(event.instruction_length);
     write<field::VM_ENTRY_INTERRUPTION_INFORMATION>(InterruptionInformation::encode(event).raw);
@@ -73,6 +80,20 @@ inline void inject(const Event& event) {
 
 // The event whose delivery the last exit interrupted, to be delivered again (SDM 27.2.4).
 [[nodiscard]] std::optional<Event> interrupted_event();
+
+// After an instruction that the hypervisor completed in the processor's place, or an iteration of a repeated one. RF
+// holds for one instruction, but for all iterations; TF traps after each, unless IA32_DEBUGCTL.BTF reserves it for
+// branches (SDM volume 3, 17.3.1.1, 17.3.1.4 and 17.4.3). What a MOV SS held back stays pending.
+void trace_instruction(bool completed);
+// The shadow of STI or MOV SS ends with the instruction in it, and with the delivery of an event: true if there was one.
+// An entry with the shadow and TF set would ask for a pending single step (SDM 26.3.1.5).
+bool end_interrupt_shadow();
+// Debug exceptions that were met and wait for the next entry. An event that is injected would be delivered in their
+// place, and they be lost (SDM 26.7.3).
+[[nodiscard]] inline bool debug_exception_pending() {
+    constexpr std::uint64_t due = isa::dr6::BS | 1u << 12;  // or an enabled breakpoint
+    return (read<field::GUEST_PENDING_DEBUG_EXCEPTIONS>() & due) != 0;
+}
 
 // A #DB that exits has not touched the debug registers yet (SDM 27.1): does what its delivery would have done before it
 // reaches the handler, so that `inject` can deliver it. `qualification` is the exit's.

@@ -114,6 +114,7 @@ Expected<Location> OperandMemory::locate(Segment name, std::uint64_t offset, uns
     }
     // Comes last: a page fault has priority (SDM volume 3, table 6-2).
     if (misaligned(*first, size)) return stop({isa::Exception::AC, 0u, 0});
+    cpu_.accesses(*first, size, kind == Access::Kind::write);
     return location;
 }
 

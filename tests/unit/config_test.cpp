@@ -71,6 +71,7 @@ TEST(Config, EveryKey) {
         "cpus = 0, 2-4,63\r\n"
         "paravirt = none\r\n"
         "serial-pace = yes\r\n"
+        "cpuid-hide = AVX512F  pku # no wide vectors\r\n"
         "\r\n"
         "[Beat_2]\r\n"
         "memory = 4096K\r\n"
@@ -80,6 +81,7 @@ TEST(Config, EveryKey) {
     ASSERT_EQ(config.count, 2u);
     const auto& first = config.guests[0];
     EXPECT_EQ(first.name, "debian-1");
+    EXPECT_EQ(first.cpuid_hide, "AVX512F  pku");
     EXPECT_EQ(first.memory, 1 * gib);
     EXPECT_EQ(first.kernel, "boot/vmlinuz");
     EXPECT_EQ(first.initrd, "initrd.gz");
@@ -179,6 +181,7 @@ TEST(Config, Choices) {
     expect_error({with("loader = Linux"), 4, "'linux', 'flat'"});
     for (const char* key : {"fw-cfg", "debug-exit", "debug-console", "test-device"})
         expect_error({with(std::string{key} + " = on"), 4, "'yes' or 'no' after '" + std::string{key} + " ='"});
+    expect_error({with("cpuid-hide = avx vmx"), 4, "names of features, those of docs/machine.md, with blanks between them, found 'vmx'"});
 }
 
 TEST(Config, Consoles) {

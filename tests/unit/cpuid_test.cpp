@@ -8,7 +8,9 @@
 #include <map>
 #include <string>
 
+#include "guest/control_registers.hpp"
 #include "guest/cpuid_table.hpp"
+#include "guest/msr.hpp"
 
 namespace bulkhead::guest {
 namespace {
@@ -60,13 +62,17 @@ CpuidParameters generous(unsigned vcpus = 4) {
     return {.vcpus = vcpus,
             .paravirt = Paravirt::none,
             .tsc_hz = 2'400'000'000,
-            .xcr0 = ~0ull,
+            .xcr0 = 0x2e7,
+            .compacted_area = 2440,
             .rdtscp = true,
             .invpcid = true,
             .xsaves = true,
             .spec_ctrl = true,
             .arch_capabilities = true};
 }
+
+// All that the table can offer: no VMXE, no SMXE, no LA57, nothing above PKE.
+constexpr std::uint64_t offered_all = 0x770fff;
 
 std::string text_of(std::initializer_list<std::uint32_t> words) {
     std::string text;
@@ -208,7 +214,7 @@ TEST_F(CpuidTest, FeaturesFollowTheStateThatMayBeEnabled) {
     p.xcr0 = 0x67;  // AVX-512 only in part
     EXPECT_EQ((Cpuid{p, host.delegate()}.xcr0()), 7u);
     host.set(0xd, 2, {256, 640, 0, 0});  // another place than the one that is shown
-    p.xcr0 = ~0ull;
+    p.xcr0 = 0x2e7;
     EXPECT_EQ((Cpuid{p, host.delegate()}.xcr0()), 0x203u);
 }
 
@@ -218,8 +224,16 @@ TEST_F(CpuidTest, ConditionsOfTheParameters) {
     const Cpuid c{p, host.delegate()};
     EXPECT_FALSE(c.get(7, 0, CpuidDynamic{}).ebx >> 10 & 1);
     EXPECT_FALSE(c.get(7, 0, CpuidDynamic{}).ecx >> 22 & 1);
-    EXPECT_EQ(c.get(7, 0, CpuidDynamic{}).edx >> 26, 0u);
+    EXPECT_EQ(c.get(7, 0, CpuidDynamic{}).edx >> 26, 1u << 2) << "L1D_FLUSH has no condition";
     EXPECT_EQ(c.get(0xd, 1, CpuidDynamic{}).eax, 7u);
+}
+
+TEST_F(CpuidTest, ACompactedFormatOfItsOwnIsNotShown) {
+    CpuidParameters p = generous();
+    p.compacted_area = 2440 - 160;  // as if the legacy region were shorter
+    const Cpuid c{p, host.delegate()};
+    EXPECT_EQ(c.get(0xd, 1, CpuidDynamic{.xcr0 = 0xe7}), (CpuidResult{5, 0, 0, 0})) << "neither XSAVEC nor XSAVES";
+    EXPECT_EQ(c.get(0xd, 0, CpuidDynamic{.xcr0 = 0xe7}).ebx, 2688u) << "the standard one is as it was";
 }
 
 TEST_F(CpuidTest, FrequenciesAreExact) {
@@ -260,6 +274,78 @@ TEST_F(CpuidTest, HypervisorLeaves) {
     EXPECT_EQ(c.get(0x40000101, 0, CpuidDynamic{}), CpuidResult{}) << "no feature";
     EXPECT_EQ(c.get(0x40000000, 0, CpuidDynamic{}), own);
     EXPECT_EQ(c.get(0x40000102, 0, CpuidDynamic{}), c.get(0x1f, 0, CpuidDynamic{}));
+}
+
+TEST_F(CpuidTest, AddressSizesAreWhatGuestsHave) {
+    host.set(0x80000008, 0, {0x3934, 0, 0, 0});  // 52 bits, and 57 by LA57
+    EXPECT_EQ((Cpuid{generous(), host.delegate()}.get(0x80000008, 0, CpuidDynamic{}).eax), 0x3030u);
+    host.set(0x80000008, 0, {});
+    EXPECT_EQ((Cpuid{generous(), host.delegate()}.get(0x80000008, 0, CpuidDynamic{}).eax), 0x3024u);
+}
+
+class CpuidHide : public CpuidTest {
+  protected:
+    Cpuid hiding(std::string_view names) {
+        CpuidParameters p = generous();
+        p.hidden = names;
+        return Cpuid{p, host.delegate()};
+    }
+    static std::uint32_t ebx7(const Cpuid& c) { return c.get(7, 0, CpuidDynamic{}).ebx; }
+};
+
+TEST_F(CpuidHide, TakesNamesAsPeopleWriteThem) {
+    const Cpuid c = hiding("smap PCID\tsse4-1  Invariant-TSC");
+    EXPECT_FALSE(ebx7(c) >> 20 & 1);
+    EXPECT_TRUE(ebx7(c) >> 7 & 1) << "SMEP stays";
+    EXPECT_FALSE(c.get(1, 0, CpuidDynamic{}).ecx >> 17 & 1);
+    EXPECT_FALSE(c.get(1, 0, CpuidDynamic{}).ecx >> 19 & 1);
+    EXPECT_TRUE(c.get(1, 0, CpuidDynamic{}).ecx >> 20 & 1);
+    EXPECT_EQ(c.get(0x80000007, 0, CpuidDynamic{}).edx, 0u);
+}
+
+TEST_F(CpuidHide, WhatBuildsOnItGoesToo) {
+    EXPECT_EQ(hiding("avx512f").xcr0(), 0x207u);
+    EXPECT_EQ(ebx7(hiding("avx512f")) & 0xd0230000, 0u) << "all of AVX-512";
+    EXPECT_TRUE(ebx7(hiding("avx512f")) >> 5 & 1) << "AVX2 stays";
+    EXPECT_EQ(hiding("avx").xcr0(), 0x203u);
+    EXPECT_FALSE(ebx7(hiding("avx")) >> 5 & 1) << "AVX2";
+    EXPECT_EQ(hiding("pku").xcr0(), 0xe7u);
+    EXPECT_EQ(hiding("xsave").xcr0(), 0u);
+    EXPECT_EQ(hiding("xsave").get(0xd, 0, CpuidDynamic{}), CpuidResult{});
+    EXPECT_FALSE(hiding("rdtscp").get(7, 0, CpuidDynamic{}).ecx >> 22 & 1) << "RDPID, which one control governs too";
+}
+
+TEST_F(CpuidHide, ReservesBitsOfTheControlRegisters) {
+    using namespace isa;
+    constexpr std::uint64_t all = offered_all;
+    EXPECT_EQ(offered_cr4(cpuid), all);
+    EXPECT_EQ(offered_cr4(hiding("pcid smep smap umip pku")),
+              all & ~(cr4::PCIDE | cr4::SMEP | cr4::SMAP | cr4::UMIP | cr4::PKE));
+    EXPECT_EQ(offered_cr4(hiding("xsave")), all & ~(cr4::OSXSAVE | cr4::PKE));
+    EXPECT_EQ(offered_cr4(hiding("vme de pge fsgsbase")), all & ~(cr4::VME | cr4::PVI | cr4::DE | cr4::PGE | cr4::FSGSBASE));
+    EXPECT_EQ(offered_efer(cpuid), 0xd01u);
+    EXPECT_EQ(offered_efer(hiding("nx")), 0x501u);
+}
+
+TEST_F(CpuidHide, TakesMsrsAlong) {
+    EXPECT_EQ(msr_parameters(cpuid).shown, (1u << static_cast<unsigned>(MsrShown::count)) - 1);
+    const std::pair<const char*, MsrShown> features[] = {
+        {"apic", MsrShown::apic},           {"x2apic", MsrShown::x2apic},         {"tsc-deadline", MsrShown::tsc_deadline},
+        {"mtrr", MsrShown::mtrr},           {"pat", MsrShown::pat},               {"tsc_adjust", MsrShown::tsc_adjust},
+        {"mca", MsrShown::mca},             {"sep", MsrShown::sep},               {"l1d-flush", MsrShown::l1d_flush},
+        {"xsaves", MsrShown::xsaves},       {"lm", MsrShown::long_mode},          {"rdtscp", MsrShown::rdtscp},
+        {"ibrs stibp ssbd", MsrShown::spec_ctrl}, {"ibrs", MsrShown::ibpb}};
+    for (const auto& [name, shown] : features) EXPECT_FALSE(msr_parameters(hiding(name)).shows(shown)) << name;
+    EXPECT_TRUE(msr_parameters(hiding("ibrs")).shows(MsrShown::spec_ctrl)) << "STIBP has it too";
+}
+
+TEST(CpuidTable, FeaturesHaveOneNameEach) {
+    for (const cpuid_table::Row& row : cpuid_table::rows) {
+        if (!cpuid_table::is_feature(row)) continue;
+        EXPECT_EQ(cpuid_table::find_feature(row.name), &row) << row.name;
+    }
+    for (const char* none : {"", "vendor", "brand string", "vmx", "sse4", "avx512"})
+        EXPECT_EQ(cpuid_table::find_feature(none), nullptr) << none;
 }
 
 TEST(CpuidTable, NoBitIsListedTwice) {

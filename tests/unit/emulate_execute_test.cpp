@@ -34,6 +34,24 @@ TEST_F(EmulateExecute, PageCrossingIsTwoAccesses) {
     EXPECT_EQ(bus.get<std::uint8_t>(0x40000), 0x55);
 }
 
+// For breakpoints, which are on linear addresses and meet an operand as a whole.
+TEST_F(EmulateExecute, TellsOfItsOperandsInMemory) {
+    using Accessed = FakeCpu::Accessed;
+    start(64, {0x48, 0x89, 0x03});  // MOV [RBX], RAX
+    cpu.gprs[Gpr::RBX] = other_at - 3;
+    translate.frames[other_at] = 0x40000;
+    expect_done();
+    EXPECT_EQ(cpu.accessed, (Accessed{other_at - 3, 8, true}));
+    start(64, {0x8b, 0x03});  // MOV EAX, [RBX]
+    expect_done();
+    EXPECT_EQ(cpu.accessed, (Accessed{other_at - 3, 4, false}));
+    cpu.accessed.reset();
+    translate.absent[other_at] = true;
+    start(64, {0x48, 0x89, 0x03});
+    EXPECT_EQ(run().outcome, Outcome::fault);
+    EXPECT_FALSE(cpu.accessed) << "an access that faults meets none";
+}
+
 TEST_F(EmulateExecute, PageFaultOnTheSecondPageWritesNothing) {
     start(64, {0x48, 0x89, 0x03});
     cpu.gprs[Gpr::RBX] = other_at - 3;

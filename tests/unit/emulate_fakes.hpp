@@ -40,6 +40,17 @@ struct FakeCpu final : guest::CpuState {
     unsigned cpl() const override { return privilege; }
     std::array<std::uint64_t, 2> xmm(unsigned n) const override { return xmms.at(n); }
     void set_xmm(unsigned n, const std::array<std::uint64_t, 2>& value) override { xmms.at(n) = value; }
+    void accesses(GuestVirt first, unsigned size, bool write) const override {
+        accessed = {first.value, size, write};
+    }
+
+    struct Accessed {
+        std::uint64_t first;
+        unsigned size;
+        bool write;
+        bool operator==(const Accessed&) const = default;
+    };
+    mutable std::optional<Accessed> accessed;  // last
 
     isa::SegmentRegister& at(isa::Segment s) { return segments[static_cast<std::size_t>(s)]; }
 

@@ -160,6 +160,7 @@ TEST(InstructionInformation, OfAMemoryOperand) {
 }
 
 TEST_F(VmExit, IsFollowedByAnInjectedEvent) {
+    processor().set(0x6800, 0x31);  // protected mode
     inject(Event::interrupt(0x31));
     EXPECT_EQ(processor().get(0x4016), 0x8000'0031u);
     inject(Event::nmi());
@@ -193,8 +194,56 @@ TEST_F(VmExit, OfADebugExceptionUpdatesTheDebugRegisters) {
     latch_debug_exception(1u << 14 | 1);           // single step on top of breakpoint 0
     EXPECT_EQ(test::cpu_state().dr[6], 0xffff'4ff1u);
     EXPECT_EQ(processor().get(0x681a), 0x400u);
-    EXPECT_EQ(processor().get(0x2802), 2u);
+    EXPECT_EQ(processor().get(0x2802), 0u) << "a #DB clears LBR and BTF";
     EXPECT_EQ(processor().get(0x4824), 8u);
+}
+
+// SDM 26.2.1.3: in real mode no error code is delivered.
+TEST_F(VmExit, InjectsAnErrorCodeInProtectedModeOnly) {
+    processor().set(0x6800, 0x31);
+    inject(Event::exception(isa::general_protection));
+    EXPECT_EQ(processor().get(0x4016), 0x8000'0b0du);
+    processor().set(0x6800, 0x30);
+    inject(Event::exception(isa::general_protection));
+    EXPECT_EQ(processor().get(0x4016), 0x8000'030du);
+}
+
+// SDM volume 3, 17.3.1.1, 17.3.1.4 and 17.4.3.
+TEST_F(VmExit, AnInstructionThatWasCompletedTraps) {
+    processor().set(0x6820, 0x1'0102);  // RF and TF
+    processor().set(0x6822, 0x1001);    // a data breakpoint that MOV SS held back
+    processor().set(0x2802, 0);
+    trace_instruction(true);
+    EXPECT_EQ(processor().get(0x6820), 0x102u);
+    EXPECT_EQ(processor().get(0x6822), 0x5001u);
+    EXPECT_TRUE(debug_exception_pending());
+}
+
+TEST_F(VmExit, AnIterationKeepsTheResumeFlag) {
+    processor().set(0x6820, 0x102);
+    processor().set(0x6822, 0);
+    processor().set(0x2802, 0);
+    trace_instruction(false);
+    EXPECT_EQ(processor().get(0x6820), 0x1'0102u);
+    EXPECT_EQ(processor().get(0x6822), 0x4000u);
+}
+
+TEST_F(VmExit, BranchSteppingLeavesOtherInstructionsAlone) {
+    processor().set(0x6820, 0x102);
+    processor().set(0x6822, 0);
+    processor().set(0x2802, 2);  // BTF
+    trace_instruction(true);
+    EXPECT_EQ(processor().get(0x6822), 0u);
+    EXPECT_FALSE(debug_exception_pending());
+    processor().set(0x6822, 1);
+    EXPECT_FALSE(debug_exception_pending()) << "met, but not enabled";
+}
+
+TEST_F(VmExit, TheShadowEnds) {
+    processor().set(0x4824, 1 | 8);
+    EXPECT_TRUE(end_interrupt_shadow());
+    EXPECT_EQ(processor().get(0x4824), 8u);
+    EXPECT_FALSE(end_interrupt_shadow());
 }
 
 TEST(Windows, AreOpenWhenNothingBlocks) {

@@ -167,7 +167,6 @@ class MonitorTest : public testing::Test {
         handover.platform = &firmware;
         handover.uart = &uart;
         the_system.handover = &handover;
-        the_system.msr_bitmap = new (page_for_ever()) vmx::MsrBitmap;
         the_system.io_bitmap = new (page_for_ever(2)) vmx::IoBitmap;
         console = std::make_unique<Console>(ConsoleMode::terminal, storage[2]);
         the_system.console = console.get();

@@ -96,7 +96,7 @@ TEST_F(VcpuTest, AFaultIsDeliveredWithItsErrorCode) {
     EXPECT_EQ(get(vmcs::entry_error_code), 0x58u);
 }
 
-TEST_F(VcpuTest, APageFaultLoadsCr2AndADoubleFaultDoesNot) {
+TEST_F(VcpuTest, EveryPageFaultLoadsCr2) {
     ASSERT_TRUE(vcpu().raise({isa::Exception::PF, 2u, 0x1234'5000}));
     EXPECT_EQ(delivered(), 0x8000'0b0eu);
     EXPECT_EQ(get(vmcs::entry_error_code), 2u);
@@ -104,7 +104,29 @@ TEST_F(VcpuTest, APageFaultLoadsCr2AndADoubleFaultDoesNot) {
     vcpu().deliver_again(Event::exception({isa::Exception::PF, 2u, 0}));
     ASSERT_TRUE(vcpu().raise({isa::Exception::PF, 0u, 0x9999'9000}));
     EXPECT_EQ(delivered(), 0x8000'0b08u);
-    EXPECT_EQ(cpu_state().cr2, 0x1234'5000u) << "CR2 of the first is what the handler of #DF finds";
+    // SDM volume 3, 6.15, footnote to interrupt 14.
+    EXPECT_EQ(cpu_state().cr2, 0x9999'9000u) << "the second one's address, though it made a double fault";
+}
+
+// SDM volume 3, 17.3.1.1.
+TEST_F(VcpuTest, FaultsArePushedWithTheResumeFlag) {
+    constexpr std::uint64_t RF = 1u << 16;
+    set(vmcs::guest_rflags, 2);
+    ASSERT_TRUE(vcpu().raise(fault(1)));
+    EXPECT_EQ(get(vmcs::guest_rflags) & RF, 0u) << "a #DB has it as the processor left it";
+    ASSERT_TRUE(vcpu().raise(isa::general_protection));
+    EXPECT_EQ(get(vmcs::guest_rflags) & RF, RF);
+}
+
+// SDM volume 3, table 6-2: traps of the instruction before come first; the window opens behind them.
+TEST_F(VcpuTest, ATrapComesBeforeAnNmi) {
+    set(vmcs::pending_debug, 1u << 14);
+    vcpu().nmi();
+    EXPECT_EQ(delivered(), 0u);
+    EXPECT_TRUE(get(vmcs::proc_controls) & 1u << 22) << "NMI-window exiting";
+    set(vmcs::pending_debug, 0);
+    vcpu().ask_attention();
+    EXPECT_EQ(delivered(), 0x8000'0202u);
 }
 
 // ---- events whose delivery was interrupted
