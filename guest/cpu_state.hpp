@@ -10,6 +10,12 @@
 
 namespace bulkhead::guest {
 
+// GDTR or IDTR.
+struct DescriptorTable {
+    std::uint64_t base{};
+    std::uint16_t limit{};
+};
+
 // The architectural state of a vCPU as the models and the instruction emulator see it. Reads may cost a VMREAD each.
 class CpuState {
   public:
@@ -25,11 +31,22 @@ class CpuState {
     virtual std::uint64_t cr4() const = 0;
     virtual std::uint64_t efer() const = 0;
     virtual unsigned cpl() const = 0;
+    // The hidden part too. With SS the CPL changes: it is the DPL there.
+    virtual void set_segment(isa::Segment s, const isa::SegmentRegister& value) = 0;
+    virtual DescriptorTable gdtr() const = 0;
+    // PE and PG stay as they are.
+    virtual void set_cr0(std::uint64_t value) = 0;
+    // Of user pages, where CR4.PKE is set.
+    virtual std::uint32_t pkru() const = 0;
     // The 128-bit register XMMn, for emulated SSE moves.
     virtual std::array<std::uint64_t, 2> xmm(unsigned n) const = 0;
     virtual void set_xmm(unsigned n, const std::array<std::uint64_t, 2>& value) = 0;
     // An operand in memory that the emulated instruction is about to access: it may meet a breakpoint.
     virtual void accesses(GuestVirt, unsigned /*size*/, bool /*write*/) const {}
+    // MMn, as an MMX instruction reads and writes it: the x87 tag word becomes valid, TOS zero (SDM volume 1, 9.5.1).
+    virtual std::uint64_t mm(unsigned n) = 0;
+    virtual void set_mm(unsigned n, std::uint64_t value) = 0;
+    virtual bool x87_exception_pending() const = 0;
 
   protected:
     ~CpuState() = default;

@@ -63,7 +63,10 @@ Next emulate(ExitContext& c) {
     switch (result.outcome) {
         case emulator::Outcome::fault: return raise(c, result.fault);
         case emulator::Outcome::unsupported: return give_up(c, state, bus, walk);
-        case emulator::Outcome::done: c.vcpu.complete_instruction(); break;
+        case emulator::Outcome::done:
+            if (result.loaded_ss) c.vcpu.complete_load_of_ss();
+            else c.vcpu.complete_instruction();
+            break;
         // Interrupts get their turn between the iterations of a string instruction.
         case emulator::Outcome::restart: vmx::trace_instruction(false); break;
     }

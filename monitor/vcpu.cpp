@@ -235,4 +235,11 @@ void Vcpu::meet_breakpoints_of_port(std::uint16_t port, unsigned size) {
     if ((vmx::read<field::GUEST_CR4>() & isa::cr4::DE) != 0) meet(breakpoints().match_port(port, size));
 }
 
+void Vcpu::complete_load_of_ss() {
+    using namespace vmx::interruptibility;
+    const std::uint32_t blocking = vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>();
+    vmx::write<field::GUEST_INTERRUPTIBILITY_STATE>((blocking & ~BLOCKING_BY_STI) | BLOCKING_BY_MOV_SS);
+    vmx::trace_instruction(true);
+}
+
 }  // namespace bulkhead::monitor

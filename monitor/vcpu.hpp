@@ -68,6 +68,8 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     // Past the instruction that exited: RIP, and what its completion does (SDM volume 3, 6.8.3 and 17.3.1.4).
     void skip_instruction(std::uint32_t length);
     void complete_instruction();
+    // The same of one that loads SS: interrupts, and #DB of a single step, wait for the next.
+    void complete_load_of_ss();
     // An access to a port or to data, done in the processor's place, may meet a breakpoint: the trap is due with the
     // next entry.
     void trace_port(std::uint16_t port, unsigned size) {

@@ -40,7 +40,20 @@ unsigned VcpuState::cpl() const {
     return vmx::read<field::GUEST_SS_ACCESS_RIGHTS>() >> isa::access_rights::dpl_shift & 3;
 }
 
+void VcpuState::set_segment(isa::Segment s, const isa::SegmentRegister& value) { vmx::write_segment(s, value); }
+guest::DescriptorTable VcpuState::gdtr() const {
+    return {vmx::read<field::GUEST_GDTR_BASE>(), static_cast<std::uint16_t>(vmx::read<field::GUEST_GDTR_LIMIT>())};
+}
+void VcpuState::set_cr0(std::uint64_t value) {
+    vmx::write<field::GUEST_CR0>(vcpu_.vm.cr0().real(value));
+    vmx::write<field::CR0_READ_SHADOW>(value);
+}
+std::uint32_t VcpuState::pkru() const { return vmx::read_pkru(); }
+
 std::array<std::uint64_t, 2> VcpuState::xmm(unsigned n) const { return vmx::read_xmm(n); }
 void VcpuState::set_xmm(unsigned n, const std::array<std::uint64_t, 2>& value) { vmx::write_xmm(n, value); }
+std::uint64_t VcpuState::mm(unsigned n) { return vmx::read_mm(n); }
+void VcpuState::set_mm(unsigned n, std::uint64_t value) { vmx::write_mm(n, value); }
+bool VcpuState::x87_exception_pending() const { return vmx::x87_exception_pending(); }
 
 }  // namespace bulkhead::monitor

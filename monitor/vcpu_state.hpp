@@ -23,11 +23,18 @@ class VcpuState final : public guest::CpuState {
     std::uint64_t cr4() const override;
     std::uint64_t efer() const override;
     unsigned cpl() const override;
+    void set_segment(isa::Segment s, const isa::SegmentRegister& value) override;
+    guest::DescriptorTable gdtr() const override;
+    void set_cr0(std::uint64_t value) override;
+    std::uint32_t pkru() const override;
     std::array<std::uint64_t, 2> xmm(unsigned n) const override;
     void set_xmm(unsigned n, const std::array<std::uint64_t, 2>& value) override;
     void accesses(GuestVirt first, unsigned size, bool write) const override {
         vcpu_.trace_data(first.value, size, write);
     }
+    std::uint64_t mm(unsigned n) override;
+    void set_mm(unsigned n, std::uint64_t value) override;
+    bool x87_exception_pending() const override;
 
   private:
     Vcpu& vcpu_;

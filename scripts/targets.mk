@@ -33,12 +33,12 @@ iso: ## make build/bulkhead.iso for a real PC: disc or USB stick, BIOS or UEFI
 
 test: ## set up, build and run every test
 	@scripts/setup
-	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config $(BUILD)/unit-tests test-guests equivalence-programs
+	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config $(BUILD)/unit-tests $(BUILD)/differential-tests test-guests equivalence-programs
 	@scripts/test --filter '$(FILTER)'
 
 unit: ## the unit tests alone
 	@scripts/setup
-	@$(MAKE) --no-print-directory $(BUILD)/unit-tests
+	@$(MAKE) --no-print-directory $(BUILD)/unit-tests $(BUILD)/differential-tests
 	@scripts/test --only unit --filter '$(FILTER)'
 
 system: ## the system tests alone
@@ -113,6 +113,8 @@ $(BUILD)/unit-tests: $(UNIT_OBJECTS) $(BUILD)/unit/libbulkhead.a
 	$(CXX) -fsanitize=address,undefined $^ -lgtest -lgtest_main -lZydis -o $@
 
 -include $(HOST_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d)
+
+include tests/differential/rules.mk
 
 # ---- programs for the system tests and the benchmarks ---------------------------------------------------------------
 PROGRAM := -m32 -std=c++20 -O2 -Wall -Wextra -ffreestanding -fno-pic -fno-exceptions -fno-rtti -fno-stack-protector \

@@ -44,15 +44,29 @@ void load_xmm(const std::uint64_t* from) {
     asm volatile("movups (%0), %%xmm%c1" ::"r"(from), "i"(number) : "memory");
 }
 
-struct XmmAccess {
+struct RegisterAccess {
     void (*store)(std::uint64_t*);
     void (*load)(const std::uint64_t*);
 };
 template <std::size_t... numbers>
-constexpr std::array<XmmAccess, sizeof...(numbers)> xmm_table(std::index_sequence<numbers...>) {
-    return {XmmAccess{&store_xmm<numbers>, &load_xmm<numbers>}...};
+constexpr std::array<RegisterAccess, sizeof...(numbers)> xmm_table(std::index_sequence<numbers...>) {
+    return {RegisterAccess{&store_xmm<numbers>, &load_xmm<numbers>}...};
 }
 constexpr auto xmm_registers = xmm_table(std::make_index_sequence<16>{});
+
+template <unsigned number>
+void store_mm(std::uint64_t* to) {
+    asm volatile("movq %%mm%c1, (%0)" ::"r"(to), "i"(number) : "memory");
+}
+template <unsigned number>
+void load_mm(const std::uint64_t* from) {
+    asm volatile("movq (%0), %%mm%c1" ::"r"(from), "i"(number) : "memory");
+}
+template <std::size_t... numbers>
+constexpr std::array<RegisterAccess, sizeof...(numbers)> mm_table(std::index_sequence<numbers...>) {
+    return {RegisterAccess{&store_mm<numbers>, &load_mm<numbers>}...};
+}
+constexpr auto mm_registers = mm_table(std::make_index_sequence<8>{});
 
 }  // namespace
 
@@ -122,6 +136,31 @@ std::array<std::uint64_t, 2> read_xmm(unsigned number) {
 
 void write_xmm(unsigned number, const std::array<std::uint64_t, 2>& value) {
     xmm_registers[number & 15].load(value.data());
+}
+
+std::uint64_t read_mm(unsigned number) {
+    std::uint64_t value;
+    mm_registers[number & 7].store(&value);
+    return value;
+}
+
+void write_mm(unsigned number, std::uint64_t value) { mm_registers[number & 7].load(&value); }
+
+// The exception summary bit (SDM volume 1, 8.1.3).
+bool x87_exception_pending() {
+    std::uint16_t status;
+    asm volatile("fnstsw %0" : "=m"(status));
+    return (status & 0x80) != 0;
+}
+
+// RDPKRU wants CR4.PKE, which the hypervisor, without user pages, does not set.
+std::uint32_t read_pkru() {
+    const std::uint64_t cr4 = cpu::read_cr4();
+    cpu::write_cr4(cr4 | isa::cr4::PKE);
+    std::uint32_t pkru;
+    asm volatile("rdpkru" : "=a"(pkru) : "c"(0) : "edx");
+    cpu::write_cr4(cr4);
+    return pkru;
 }
 
 }  // namespace bulkhead::vmx

@@ -81,5 +81,11 @@ static_assert(sizeof(ProcessorState) <= page_size);
 // XMM register `number` as it is in the CPU, where the guest that exited left it.
 [[nodiscard]] std::array<std::uint64_t, 2> read_xmm(unsigned number);
 void write_xmm(unsigned number, const std::array<std::uint64_t, 2>& value);
+// MMX register `number`, with what an MMX instruction does to the x87 state. None of its exceptions is pending.
+[[nodiscard]] std::uint64_t read_mm(unsigned number);
+void write_mm(unsigned number, std::uint64_t value);
+[[nodiscard]] bool x87_exception_pending();
+// PKRU as the guest left it; the processor has it.
+[[nodiscard]] std::uint32_t read_pkru();
 
 }  // namespace bulkhead::vmx

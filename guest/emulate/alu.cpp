@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest/emulate/alu.hpp"
 
+#include <bit>
+
 namespace bulkhead::guest::emulator {
 
 namespace {
@@ -172,6 +174,68 @@ AluResult bit_test(Operation operation, unsigned size, std::uint64_t a, std::uin
         case Operation::BTC: return {a ^ mask, rflags};
         default: return {a, rflags};
     }
+}
+
+Product multiply(bool is_signed, unsigned size, std::uint64_t a, std::uint64_t b, std::uint64_t rflags) {
+    using Wide = unsigned __int128;
+    const auto widen = [&](std::uint64_t v) {
+        return is_signed ? static_cast<Wide>(static_cast<__int128>(static_cast<std::int64_t>(sign_extend(v, size))))
+                         : Wide{v & mask_of(size)};
+    };
+    const Wide product = widen(a) * widen(b);
+    const std::uint64_t low = static_cast<std::uint64_t>(product) & mask_of(size);
+    const std::uint64_t high = static_cast<std::uint64_t>(product >> (8 * size)) & mask_of(size);
+    const std::uint64_t unused = is_signed && (low & sign_of(size)) ? mask_of(size) : 0;
+    rflags = result_flags(rflags & ~AF, size, low);
+    return {low, high, with(with(rflags, CF, high != unused), OF, high != unused)};
+}
+
+namespace {
+
+std::optional<Quotient> divide_unsigned(unsigned size, std::uint64_t high, std::uint64_t low, std::uint64_t divisor) {
+    if (high >= divisor) return std::nullopt;  // zero, or a quotient that does not fit
+    if (size == 8) {
+        Quotient q{low, high};
+        asm("divq %2" : "+a"(q.quotient), "+d"(q.remainder) : "r"(divisor) : "cc");
+        return q;
+    }
+    const std::uint64_t dividend = high << (8 * size) | low;
+    return Quotient{dividend / divisor, dividend % divisor};
+}
+
+}  // namespace
+
+std::optional<Quotient> divide(bool is_signed, unsigned size, std::uint64_t high, std::uint64_t low,
+                               std::uint64_t divisor) {
+    const std::uint64_t mask = mask_of(size);
+    high &= mask;
+    low &= mask;
+    divisor &= mask;
+    if (!is_signed) return divide_unsigned(size, high, low, divisor);
+    // By magnitudes; the quotient truncates towards zero and the remainder has the dividend's sign (SDM volume 2, IDIV).
+    const bool negative = high & sign_of(size);
+    const bool differ = negative != static_cast<bool>(divisor & sign_of(size));
+    if (negative) {
+        low = (0 - low) & mask;
+        high = (~high + (low == 0 ? 1 : 0)) & mask;
+    }
+    if (divisor & sign_of(size)) divisor = (0 - divisor) & mask;
+    auto result = divide_unsigned(size, high, low, divisor);
+    if (!result || result->quotient > sign_of(size) - (differ ? 0 : 1)) return std::nullopt;
+    if (differ) result->quotient = (0 - result->quotient) & mask;
+    if (negative) result->remainder = (0 - result->remainder) & mask;
+    return result;
+}
+
+AluResult bit_scan(Operation operation, unsigned size, std::uint64_t a, std::uint64_t rflags) {
+    a &= mask_of(size);
+    if (operation == Operation::POPCNT) {
+        const auto count = static_cast<std::uint64_t>(std::popcount(a));
+        return {count, with(rflags & ~status_flags, ZF, a == 0)};
+    }
+    if (a == 0) return {0, rflags | ZF};
+    const auto index = static_cast<std::uint64_t>(operation == Operation::BSF ? std::countr_zero(a) : 63 - std::countl_zero(a));
+    return {index, logic(size, index, rflags).rflags & ~ZF};
 }
 
 bool condition_holds(std::uint8_t condition, std::uint64_t rflags) {

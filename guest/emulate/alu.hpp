@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "arch/isa/control.hpp"
 #include "guest/emulate/instruction.hpp"
@@ -24,6 +25,9 @@ struct AluResult {
 // `size` is in bytes. Operands may have bits above it, results have none.
 constexpr std::uint64_t mask_of(unsigned size) { return size >= 8 ? ~0ull : (1ull << (8 * size)) - 1; }
 constexpr std::uint64_t sign_of(unsigned size) { return 1ull << (8 * size - 1); }
+constexpr std::uint64_t reverse_bytes(std::uint64_t value, unsigned size) {
+    return __builtin_bswap64(value) >> (64 - 8 * size);
+}
 constexpr std::uint64_t sign_extend(std::uint64_t value, unsigned size) {
     return ((value & mask_of(size)) ^ sign_of(size)) - sign_of(size);
 }
@@ -39,6 +43,22 @@ AluResult double_shift(Operation operation, unsigned size, std::uint64_t a, std:
                        std::uint64_t rflags);
 // BT, BTS, BTR, BTC on the bit `bit` modulo the operand's size.
 AluResult bit_test(Operation operation, unsigned size, std::uint64_t a, std::uint64_t bit, std::uint64_t rflags);
+
+// MUL and IMUL of `size` bytes: the product in two halves. CF and OF say that the upper half matters; of the undefined
+// flags, SF, ZF and PF come from the lower half and AF is clear.
+struct Product {
+    std::uint64_t low{}, high{}, rflags{};
+};
+Product multiply(bool is_signed, unsigned size, std::uint64_t a, std::uint64_t b, std::uint64_t rflags);
+// DIV and IDIV of a double-width number; none: #DE. The flags, all undefined, stay.
+struct Quotient {
+    std::uint64_t quotient{}, remainder{};
+};
+std::optional<Quotient> divide(bool is_signed, unsigned size, std::uint64_t high, std::uint64_t low,
+                               std::uint64_t divisor);
+// BSF, BSR, POPCNT. Of the first two, with a source of zero the value means nothing; OF, SF, AF, PF and CF, undefined,
+// are as after a logical operation.
+AluResult bit_scan(Operation operation, unsigned size, std::uint64_t a, std::uint64_t rflags);
 // The condition of CMOVcc and SETcc (SDM volume 1, appendix B).
 bool condition_holds(std::uint8_t condition, std::uint64_t rflags);
 

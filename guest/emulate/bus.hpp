@@ -26,7 +26,8 @@ class Bus {
 struct Access {
     enum class Kind : std::uint8_t { read, write, execute };
     Kind kind{Kind::read};
-    bool user{};  // CPL 3
+    bool user{};      // CPL 3
+    bool implicit{};  // of the processor itself, to a descriptor table or a TSS: supervisor whatever the CPL
 };
 
 // Guest-linear to guest-physical, with the rights that the guest's paging gives.

@@ -39,6 +39,12 @@ class Decoder {
     void widths(const Row& row);
     void operands(const Row& row, std::uint8_t opcode);
     void string_operands();
+    void move_segment();
+    void far_pointer(std::uint8_t opcode);
+    void touch();
+    void move_big_endian(std::uint8_t opcode);
+    void check_prefix();
+    Segment segment_in(std::uint8_t opcode) const { return static_cast<Segment>((opcode >> 3) & 7); }
     void check_lock();
 
     void modrm();
@@ -99,7 +105,12 @@ std::expected<Instruction, DecodeError> Decoder::run() {
         map = OpcodeMap::two_byte;
         opcode = byte();
     }
+    if (map == OpcodeMap::two_byte && opcode == 0x38) {
+        map = OpcodeMap::three_byte_38;
+        opcode = byte();
+    }
     if (!error_) table(map, opcode);
+    if (!error_) check_prefix();
     if (!error_) check_lock();
     if (error_) return std::unexpected(*error_);
     insn_.length = static_cast<std::uint8_t>(position_);
@@ -219,6 +230,33 @@ void Decoder::operands(const Row& row, std::uint8_t opcode) {
         case Form::acc_o: to = general(0, size_); from = general(extend(low, 0), size_); break;
         case Form::imm: to = immediate(size_, full); break;
         case Form::imm8: to = immediate(size_, 1); break;
+        case Form::imm16: from = {Kind::immediate, 0, 2}; insn_.immediate = little_endian(2); break;
+        case Form::relative: to = immediate(size_, size_ == 2 ? 2 : 4); break;
+        case Form::enter:  // the number of bytes, and above it the nesting level
+            from = {Kind::immediate, 0, 4};
+            insn_.immediate = little_endian(3);
+            break;
+        case Form::r_rm_imm: modrm(); to = reg_operand(size_); from = rm_operand(size_); insn_.count = immediate(size_, full); break;
+        case Form::r_rm_imm8: modrm(); to = reg_operand(size_); from = rm_operand(size_); insn_.count = immediate(size_, 1); break;
+        case Form::seg: to = {Kind::segment, static_cast<std::uint8_t>(segment_in(opcode)), 2}; break;
+        case Form::seg_rm: move_segment(); break;
+        case Form::rm_word: modrm(); to = rm_operand(modrm_.mod == 3 ? size_ : 2); break;
+        case Form::far:
+        case Form::r_far: far_pointer(opcode); break;
+        case Form::implied: break;
+        case Form::xlat:
+            insn_.memory.base = Gpr::RBX;
+            insn_.memory.segment = override_.value_or(Segment::DS);
+            from = {Kind::memory, 0, 1};
+            break;
+        case Form::touch: touch(); break;
+        case Form::bound:
+            modrm();
+            if (modrm_.mod == 3) return fail(DecodeError::unsupported);  // EVEX
+            to = reg_operand(size_);
+            from = {Kind::memory, 0, static_cast<std::uint8_t>(2 * size_)};
+            break;
+        case Form::movbe: move_big_endian(opcode); break;
         case Form::movnti:
             modrm();
             if (modrm_.mod == 3 || operand_override_ || repeat_prefix_) fail(DecodeError::undefined);
@@ -233,6 +271,60 @@ void Decoder::operands(const Row& row, std::uint8_t opcode) {
     if (insn_.operation == Operation::CMPXCHG8B) {
         if (modrm_.mod == 3) fail(DecodeError::undefined);
         insn_.operand_size = to.size = rex(3) ? 16 : 8;
+    }
+}
+
+void Decoder::move_segment() {
+    modrm();
+    if (modrm_.reg > 5 || modrm_.reg == 1) return fail(DecodeError::undefined);
+    insn_.destination = {Kind::segment, modrm_.reg, 2};
+    insn_.source = rm_operand(2);
+}
+
+// An offset and above it a selector in memory (SDM volume 2, JMP and LDS).
+void Decoder::far_pointer(std::uint8_t opcode) {
+    modrm();
+    const bool loads = insn_.operation == Operation::LOAD_FAR;
+    // With mod 3, C4h and C5h begin a VEX prefix.
+    if (modrm_.mod == 3)
+        return fail(loads && opcode >= 0xc0 ? DecodeError::unsupported : DecodeError::undefined);
+    insn_.source = {Kind::memory, 0, static_cast<std::uint8_t>(size_ + 2)};
+    if (!loads) return;
+    insn_.destination = reg_operand(size_);
+    const Segment segment = opcode == 0xc4 ? Segment::ES : opcode == 0xc5 ? Segment::DS : static_cast<Segment>(opcode & 7);
+    insn_.count = {Kind::segment, static_cast<std::uint8_t>(segment), 2};
+}
+
+// CLFLUSH, CLFLUSHOPT, CLWB; the other prefixes make other instructions.
+void Decoder::touch() {
+    const bool known = modrm_.mod != 3 && !repeat_prefix_ && (modrm_.reg == 7 || operand_override_);
+    if (!known) return fail(DecodeError::unsupported);
+    insn_.source = {Kind::memory, 0, 1};
+}
+
+void Decoder::move_big_endian(std::uint8_t opcode) {
+    if (repeat_prefix_) return fail(DecodeError::unsupported);  // CRC32
+    modrm();
+    if (modrm_.mod == 3) return fail(DecodeError::undefined);
+    const bool store = opcode & 1;
+    insn_.destination = store ? rm_operand(size_) : reg_operand(size_);
+    insn_.source = store ? reg_operand(size_) : rm_operand(size_);
+}
+
+// Where a prefix makes another instruction of an opcode.
+void Decoder::check_prefix() {
+    switch (insn_.operation) {
+        using enum Operation;
+        case BSF: case BSR:  // TZCNT, LZCNT
+            if (repeat_prefix_ == 0xf3) fail(DecodeError::unsupported);
+            break;
+        case POPCNT:
+            if (repeat_prefix_ != 0xf3) fail(DecodeError::undefined);
+            break;
+        case SMSW: case LMSW:  // F3 with register forms: shadow stacks and others
+            if (repeat_prefix_ && modrm_.mod == 3) fail(DecodeError::unsupported);
+            break;
+        default: break;
     }
 }
 
@@ -260,7 +352,7 @@ void Decoder::sse(std::uint8_t opcode) {
     insn_.aligned = row->aligned;
     const Operand reg{row->part, extend(modrm_.reg, 2), static_cast<std::uint8_t>(size)};
     const Operand rm{direct ? row->register_rm : Kind::memory, extend(modrm_.rm, 0), static_cast<std::uint8_t>(size)};
-    const bool store = row->operation == Operation::SSE_STORE;
+    const bool store = row->operation == Operation::SSE_STORE || row->operation == Operation::MMX_STORE;
     insn_.destination = store ? rm : reg;
     insn_.source = store ? reg : rm;
 }

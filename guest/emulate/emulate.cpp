@@ -51,12 +51,14 @@ Result emulate(CpuState& cpu, Bus& bus, Translate& translate, Ports* ports) {
     const bool single_step = cpu.rflags() & isa::rflags::TF;
     OperandMemory memory{cpu, bus, translate, code};
     const auto instruction = fetch_and_decode(cpu, memory, code);
-    if (!instruction) return {instruction.error().outcome, instruction.error().fault, false};
-    const auto outcome = Execution{*instruction, cpu, memory, ports, code}.run();
-    if (!outcome) return {outcome.error().outcome, outcome.error().fault, false};
+    if (!instruction) return {instruction.error().outcome, instruction.error().fault};
+    SystemMemory system{cpu, bus, translate};
+    Execution execution{*instruction, cpu, memory, system, ports, code};
+    const auto outcome = execution.run();
+    if (!outcome) return {outcome.error().outcome, outcome.error().fault};
     // RF holds for one instruction (SDM volume 3, 17.3.1.1).
     if (*outcome == Outcome::done && (cpu.rflags() & isa::rflags::RF)) cpu.set_rflags(cpu.rflags() & ~isa::rflags::RF);
-    return {*outcome, {}, single_step};
+    return {*outcome, {}, execution.loaded_ss(), single_step};
 }
 
 unsigned peek_instruction(const CpuState& cpu, Bus& bus, Translate& translate, std::span<std::byte, 15> to) {

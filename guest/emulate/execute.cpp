@@ -34,17 +34,45 @@ Expected<void> Execution::dispatch() {
         case NOT: case NEG: case INC: case DEC: return unary_operation();
         case ROL: case ROR: case RCL: case RCR: case SHL: case SHR: case SAL: case SAR: return shift_operation();
         case SHLD: case SHRD: return double_shift_operation();
+        case MUL: case IMUL: return multiply_accumulator();
+        case IMUL_TO: return multiply_to();
+        case DIV: case IDIV: return divide_accumulator();
+        case BSF: case BSR: case POPCNT: return scan_bits();
         case BT: case BTS: case BTR: case BTC: return bit_operation();
-        case MOV: case MOVZX: case MOVSX: return move();
+        case MOV:
+            if (insn_.destination.kind == Kind::segment) return move_to_segment();
+            return move();
+        case MOVBE: case MOVZX: case MOVSX: return move();
         case CMOV: return conditional_move();
         case SET: return set_condition();
         case XCHG: return exchange();
         case XADD: return exchange_add();
         case CMPXCHG: return compare_exchange();
         case CMPXCHG8B: return compare_exchange_wide();
+        case XLAT: return table_lookup();
+        case BOUND: return bound();
         case PUSH: return push();
         case POP: return pop();
+        case PUSHA: return push_all();
+        case POPA: return pop_all();
+        case PUSHF: return push_flags();
+        case POPF: return pop_flags();
+        case ENTER: return enter();
+        case LEAVE: return leave();
         case CALL: case JMP: return branch();
+        case RET: return return_near();
+        case CALL_FAR: case JMP_FAR: return branch_far();
+        case LOAD_FAR: return load_far();
+        case SLDT: case STR: case SMSW: return store_system();
+        case LLDT: return load_ldtr();
+        case LTR: return load_tr();
+        case LMSW: return load_machine_status();
+        case TOUCH: {
+            const auto located = locate(Access::Kind::read, 1);
+            if (!located) return std::unexpected(located.error());
+            return {};
+        }
+        case MMX_LOAD: case MMX_STORE: return mmx_move();
         case SSE_LOAD: case SSE_MERGE: case SSE_STORE: return sse_move();
         default: return unsupported();
     }

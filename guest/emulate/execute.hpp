@@ -7,6 +7,7 @@
 #include "guest/cpu_state.hpp"
 #include "guest/emulate/alu.hpp"
 #include "guest/emulate/bus.hpp"
+#include "guest/emulate/descriptor.hpp"
 #include "guest/emulate/instruction.hpp"
 #include "guest/emulate/operand_memory.hpp"
 #include "guest/emulate/result.hpp"
@@ -20,14 +21,21 @@ inline constexpr unsigned repeat_chunk = 1024;
 // changes.
 class Execution {
   public:
-    Execution(const Instruction& insn, CpuState& cpu, OperandMemory& memory, Ports* ports, CodeSize code)
-        : insn_(insn), cpu_(cpu), memory_(memory), ports_(ports), code_(code), flags_(cpu.rflags()) {}
+    Execution(const Instruction& insn, CpuState& cpu, OperandMemory& memory, SystemMemory& system, Ports* ports,
+              CodeSize code)
+        : insn_(insn), cpu_(cpu), memory_(memory), system_(system), ports_(ports), code_(code), flags_(cpu.rflags()) {}
 
     // done: RIP is advanced.
     Expected<Outcome> run();
+    // Whether it was a load of SS: interrupts and traps wait for one instruction more (SDM volume 3, 6.8.3).
+    bool loaded_ss() const { return loaded_ss_; }
 
   private:
     using Bytes = std::array<std::byte, 16>;
+    struct FarPointer {
+        std::uint64_t offset;
+        std::uint16_t selector;
+    };
 
     Expected<void> dispatch();
     Expected<void> binary_operation();
@@ -43,11 +51,49 @@ class Execution {
     Expected<void> compare_exchange();
     Expected<void> compare_exchange_wide();
 
+    // execute_multiply.cpp
+    Expected<void> multiply_accumulator();
+    Expected<void> multiply_to();
+    Expected<void> divide_accumulator();
+    Expected<void> scan_bits();
+    Expected<void> bound();
+    Expected<void> table_lookup();
+
+    // execute_stack.cpp
     Expected<void> push();
     Expected<void> pop();
+    Expected<void> push_all();
+    Expected<void> pop_all();
+    Expected<void> push_flags();
+    Expected<void> pop_flags();
+    Expected<void> enter();
+    Expected<void> leave();
     Expected<void> branch();
+    Expected<void> return_near();
+    Expected<Location> stack_slot(std::uint64_t pointer, unsigned size, Access::Kind kind);
+    std::uint64_t pushed(std::uint64_t size) { return (cpu_.gpr(isa::Gpr::RSP) - size) & mask_of(stack_size()); }
+    Stop protection_fault(std::uint32_t error = 0) const;
+
+    // execute_segment.cpp
+    static FarPointer far_pointer(const Bytes& bytes, unsigned offset_size);
+    Expected<void> move_to_segment();
+    Expected<void> load_far();
+    Expected<void> branch_far();
+    Expected<void> store_system();
+    Expected<void> load_ldtr();
+    Expected<void> load_tr();
+    Expected<void> load_machine_status();
+    Expected<isa::SegmentRegister> segment_for(isa::Segment s, std::uint16_t selector);
+    Expected<isa::SegmentRegister> protected_segment_for(isa::Segment s, std::uint16_t selector);
+    Expected<isa::SegmentRegister> code_segment_for(std::uint16_t selector);
+    void load_segment(isa::Segment s, const isa::SegmentRegister& value);
+    bool protected_mode() const {
+        return (cpu_.cr0() & isa::cr0::PE) && !(cpu_.rflags() & isa::rflags::VM);
+    }
+
 
     Expected<void> sse_move();
+    Expected<void> mmx_move();
     Bytes sse_register(const Operand& operand) const;
     void set_sse_register(const Operand& operand, const Bytes& bytes);
 
@@ -82,12 +128,13 @@ class Execution {
     const Instruction& insn_;
     CpuState& cpu_;
     OperandMemory& memory_;
+    SystemMemory& system_;
     Ports* ports_;
     CodeSize code_;
     std::uint64_t flags_;        // of a string instruction: RFLAGS as they become
     std::uint64_t base_bias_{};  // of POP to memory: by what the stack pointer will have moved
     std::uint64_t target_{};     // of a branch
-    bool branched_{};
+    bool branched_{}, loaded_ss_{};
 };
 
 }  // namespace bulkhead::guest::emulator

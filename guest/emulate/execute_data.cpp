@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Data transfer: MOV and its relatives, exchanges, the stack, branches through memory.
+// Data transfer: MOV and its relatives, exchanges.
 #include "guest/emulate/execute.hpp"
 
 namespace bulkhead::guest::emulator {
@@ -24,8 +24,11 @@ Expected<void> Execution::move() {
     }
     const auto value = value_of(insn_.source);
     if (!value) return std::unexpected(value.error());
-    const bool extends = insn_.operation == Operation::MOVSX;
-    return store(insn_.destination, location, extends ? sign_extend(*value, insn_.source.size) : *value);
+    switch (insn_.operation) {
+        case Operation::MOVSX: return store(insn_.destination, location, sign_extend(*value, insn_.source.size));
+        case Operation::MOVBE: return store(insn_.destination, location, reverse_bytes(*value, insn_.source.size));
+        default: return store(insn_.destination, location, *value);
+    }
 }
 
 // The source is read, and the upper half of a 32-bit destination cleared, whatever the condition
@@ -113,80 +116,6 @@ Expected<void> Execution::compare_exchange_wide() {
     }
     const std::uint64_t zero_clear = cpu_.rflags() & ~isa::rflags::ZF;
     set_flags(equal ? zero_clear | isa::rflags::ZF : zero_clear);
-    return {};
-}
-
-// The size of the stack pointer: SS.B outside 64-bit mode (SDM volume 1, 6.2.3).
-unsigned Execution::stack_size() {
-    if (code_ == CodeSize::bits64) return 8;
-    return memory_.segment(isa::Segment::SS).rights & isa::access_rights::DB ? 4 : 2;
-}
-
-Expected<void> Execution::push() {
-    const unsigned size = insn_.operand_size;
-    const unsigned stack = stack_size();
-    const bool from_memory = insn_.destination.kind == Kind::memory;
-    Location source{};
-    if (from_memory) {
-        const auto located = locate(Access::Kind::read, size);
-        if (!located) return std::unexpected(located.error());
-        source = *located;
-    }
-    const std::uint64_t pointer = (cpu_.gpr(Gpr::RSP) - size) & mask_of(stack);
-    const auto slot = memory_.locate(isa::Segment::SS, pointer, size, Access::Kind::write);
-    if (!slot) return std::unexpected(slot.error());
-    const auto value = from_memory ? memory_.read(source) : register_value(insn_.destination);
-    if (!value) return std::unexpected(value.error());
-    const auto written = memory_.write(*slot, *value);
-    if (written) set_address_register(Gpr::RSP, stack, pointer);
-    return written;
-}
-
-// An address that uses the stack pointer sees it incremented (SDM volume 2, POP).
-Expected<void> Execution::pop() {
-    const unsigned size = insn_.operand_size;
-    const unsigned stack = stack_size();
-    const std::uint64_t pointer = address_register(Gpr::RSP, stack);
-    const auto slot = memory_.locate(isa::Segment::SS, pointer, size, Access::Kind::read);
-    if (!slot) return std::unexpected(slot.error());
-    Location destination{};
-    if (insn_.destination.kind == Kind::memory) {
-        base_bias_ = size;
-        const auto located = locate(Access::Kind::write, size);
-        if (!located) return std::unexpected(located.error());
-        destination = *located;
-    }
-    const auto value = memory_.read(*slot);
-    if (!value) return std::unexpected(value.error());
-    if (insn_.destination.kind == Kind::memory) {
-        const auto written = memory_.write(destination, *value);
-        if (!written) return written;
-    }
-    set_address_register(Gpr::RSP, stack, pointer + size);
-    if (insn_.destination.kind != Kind::memory) set_register(insn_.destination, *value);  // POP SP keeps the value
-    return {};
-}
-
-Expected<void> Execution::branch() {
-    const unsigned size = insn_.operand_size;
-    const auto target = value_of(insn_.destination);
-    if (!target) return std::unexpected(target.error());
-    if (!memory_.valid_target(*target)) {
-        isa::Fault fault = isa::general_protection;
-        if (!(cpu_.cr0() & isa::cr0::PE)) fault.error_code.reset();
-        return stop(fault);
-    }
-    if (insn_.operation == Operation::CALL) {
-        const unsigned stack = stack_size();
-        const std::uint64_t pointer = (cpu_.gpr(Gpr::RSP) - size) & mask_of(stack);
-        const auto slot = memory_.locate(isa::Segment::SS, pointer, size, Access::Kind::write);
-        if (!slot) return std::unexpected(slot.error());
-        const auto written = memory_.write(*slot, next_rip());
-        if (!written) return written;
-        set_address_register(Gpr::RSP, stack, pointer);
-    }
-    target_ = *target;
-    branched_ = true;
     return {};
 }
 

@@ -37,6 +37,34 @@ void Execution::set_sse_register(const Operand& operand, const Bytes& bytes) {
     cpu_.set_xmm(operand.number, halves);
 }
 
+// MOVD and MOVQ of the MMX registers.
+Expected<void> Execution::mmx_move() {
+    if (cpu_.cr0() & isa::cr0::EM) return stop(isa::invalid_opcode);
+    if (cpu_.cr0() & isa::cr0::TS) return stop({isa::Exception::NM, std::nullopt, 0});
+    if (cpu_.x87_exception_pending()) {
+        if (!(cpu_.cr0() & isa::cr0::NE)) return unsupported();  // reported by FERR#
+        return stop({isa::Exception::MF, std::nullopt, 0});
+    }
+    const unsigned size = insn_.operand_size;
+    if (insn_.operation == Operation::MMX_LOAD) {
+        const Operand& from = insn_.source;
+        const auto value = from.kind == Kind::mm ? cpu_.mm(from.number & 7u) : value_of(from);
+        if (!value) return std::unexpected(value.error());
+        cpu_.set_mm(insn_.destination.number & 7u, *value & mask_of(size));
+        return {};
+    }
+    Location location{};
+    if (insn_.destination.kind == Kind::memory) {
+        const auto located = locate(Access::Kind::write, size);
+        if (!located) return std::unexpected(located.error());
+        location = *located;
+    }
+    const std::uint64_t value = cpu_.mm(insn_.source.number & 7u);
+    if (insn_.destination.kind != Kind::mm) return store(insn_.destination, location, value);
+    cpu_.set_mm(insn_.destination.number & 7u, value);
+    return {};
+}
+
 Expected<void> Execution::sse_move() {
     if ((cpu_.cr0() & isa::cr0::EM) || !(cpu_.cr4() & isa::cr4::OSFXSR)) return stop(isa::invalid_opcode);
     if (cpu_.cr0() & isa::cr0::TS) return stop({isa::Exception::NM, std::nullopt, 0});

@@ -17,20 +17,28 @@ enum class Operation : std::uint8_t {
     ROL, ROR, RCL, RCR, SHL, SHR, SAL, SAR,  // likewise
     BT, BTS, BTR, BTC,                      // likewise
     TEST, NOT, NEG, INC, DEC,
+    MUL, IMUL, DIV, IDIV,  // of the accumulator
+    IMUL_TO,               // to a register; `count` is the third operand, if there is one
+    BSF, BSR, POPCNT,
     SHLD, SHRD,
-    MOV, MOVZX, MOVSX, CMOV, SET,
+    MOV, MOVBE, MOVZX, MOVSX, CMOV, SET, XLAT, BOUND,
     XCHG, CMPXCHG, CMPXCHG8B, XADD,
-    PUSH, POP, CALL, JMP,
+    PUSH, POP, PUSHA, POPA, PUSHF, POPF, ENTER, LEAVE, CALL, JMP, RET,
+    CALL_FAR, JMP_FAR,
+    LOAD_FAR,  // LDS, LES, LSS, LFS, LGS
+    SLDT, STR, LLDT, LTR, SMSW, LMSW,
+    TOUCH,     // CLFLUSH and its kind: checked as a read, and nothing else
     MOVS, CMPS, STOS, LODS, SCAS, INS, OUTS,
     SSE_LOAD,   // to an XMM register, the rest of it zeroed
     SSE_MERGE,  // to a part of an XMM register, the rest of it kept
     SSE_STORE,  // from the low or the high part of an XMM register
+    MMX_LOAD, MMX_STORE,
 };
 
 enum class Repeat : std::uint8_t { none, equal, not_equal };  // F3h, F2h
 
 struct Operand {
-    enum class Kind : std::uint8_t { none, gpr, high_byte, memory, immediate, segment, xmm, xmm_high };
+    enum class Kind : std::uint8_t { none, gpr, high_byte, memory, immediate, segment, xmm, xmm_high, mm };
     Kind kind{Kind::none};
     std::uint8_t number{};  // of the register
     std::uint8_t size{};    // in bytes

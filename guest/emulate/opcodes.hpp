@@ -6,13 +6,14 @@
 namespace bulkhead::guest::emulator {
 
 // Opcodes whose ModRM.reg selects the operation (SDM volume 2, table A-6).
-enum class Group : std::uint8_t { none, g1, g1a, g2, g3, g4, g5, g8, g9, g11 };
+enum class Group : std::uint8_t { none, g1, g1a, g2, g3, g4, g5, g6, g7, g8, g9, g11, g15 };
 
 // Where an opcode's operands are, destination first (SDM volume 2, A.2). rm: ModRM.rm; r: ModRM.reg; acc: AL, AX, EAX
 // or RAX; o: the low three bits of the opcode.
 enum class Form : std::uint8_t {
     none, rm, rm_r, r_rm, rm_imm, rm_imm8, rm_one, rm_cl, rm_r_imm8, rm_r_cl, rm_seg, acc_imm, acc_moffs, moffs_acc,
-    o, o_imm, acc_o, imm, imm8, string, movnti, sse,
+    o, o_imm, acc_o, imm, imm8, imm16, relative, enter, r_rm_imm, r_rm_imm8, seg_rm, rm_word, seg, far, r_far, implied,
+    xlat, touch, bound, movbe, string, movnti, sse,
 };
 
 // The size of the operands.
@@ -33,7 +34,7 @@ struct Row {
     Group group{Group::none};
 };
 
-enum class OpcodeMap : std::uint8_t { one_byte, two_byte };
+enum class OpcodeMap : std::uint8_t { one_byte, two_byte, three_byte_38 };
 
 Row opcode_row(OpcodeMap map, std::uint8_t opcode, CodeSize code);
 // The row for one ModRM.reg of a group.

@@ -2,6 +2,7 @@
 #include "guest/emulate/operand_memory.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "arch/isa/exception.hpp"
@@ -87,9 +88,9 @@ std::expected<GuestPhys, isa::Fault> OperandMemory::physical(GuestVirt address, 
     return translated;
 }
 
-// SDM volume 3, 6.15, interrupt 17.
+// SDM volume 3, 6.15, interrupt 17: of a far pointer its offset counts, and 16 bytes are as the processor likes.
 bool OperandMemory::misaligned(GuestVirt address, unsigned size) const {
-    return !address.is_aligned(size) && user_ && (cpu_.cr0() & isa::cr0::AM) && (cpu_.rflags() & isa::rflags::AC);
+    return size < 16 && !address.is_aligned(std::bit_floor(size)) && user_ && (cpu_.cr0() & isa::cr0::AM) && (cpu_.rflags() & isa::rflags::AC);
 }
 
 Expected<Location> OperandMemory::locate(Segment name, std::uint64_t offset, unsigned size, Access::Kind kind,

@@ -18,6 +18,7 @@ enum class Outcome : std::uint8_t {
 struct Result {
     Outcome outcome{Outcome::done};
     isa::Fault fault{};
+    bool loaded_ss{};    // done: blocking by MOV SS begins, and #DB waits for the next instruction
     bool single_step{};  // done, restart: RFLAGS.TF was set when the instruction started, so #DB with DR6.BS is due
 };
 

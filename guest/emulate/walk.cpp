@@ -71,7 +71,11 @@ std::expected<Walk::Path, Fault> Walk::walk(GuestVirt address, Access access) co
         }
         table = GuestPhys{entry & frame_mask_};
     }
-    if (!allowed(path, access)) return std::unexpected(page_fault(address, access, page_fault::present));
+    if (!allowed(path, access)) {
+        const bool key = (path.every & pte::US) && key_denies(path, access);
+        return std::unexpected(
+            page_fault(address, access, page_fault::present | (key ? page_fault::protection_key : 0)));
+    }
     return path;
 }
 
@@ -114,7 +118,17 @@ bool Walk::allowed(const Path& path, Access access) const {
             break;
         case Access::Kind::read: break;
     }
-    return access.user || !user_page || !(cr4_ & cr4::SMAP) || (cpu_.rflags() & rflags::AC);
+    if (user_page && key_denies(path, access)) return false;
+    return access.user || !user_page || !(cr4_ & cr4::SMAP) || (!access.implicit && (cpu_.rflags() & rflags::AC));
+}
+
+// Protection keys hold for data on user pages (SDM volume 3, 4.6.2).
+bool Walk::key_denies(const Path& path, Access access) const {
+    if (!(cr4_ & cr4::PKE) || !(efer_ & efer::LMA) || access.kind == Access::Kind::execute) return false;
+    const auto key = static_cast<unsigned>(path.entries[path.count - 1].value >> 59 & 0xf);
+    const std::uint32_t rights = cpu_.pkru() >> (2 * key);
+    if (rights & 1) return true;
+    return (rights & 2) && access.kind == Access::Kind::write && (access.user || (cr0_ & cr0::WP));
 }
 
 // Sets the accessed flags, and for a write the dirty flag (SDM volume 3, 4.8). A PDPTE under PAE paging has none.

@@ -17,8 +17,8 @@ struct PagingFeatures {
 };
 
 // The guest's own paging, walked in software (SDM volume 3, chapter 4): none, 32-bit with PSE, PAE, 4-level and
-// 5-level; U/S, R/W, WP, XD, SMEP, SMAP and reserved bits; accessed and dirty flags are set as the processor does.
-// Protection keys are not looked at. A table that is not in RAM reads as all ones. One object serves one instruction:
+// 5-level; U/S, R/W, WP, XD, SMEP, SMAP, PKU and reserved bits; accessed and dirty flags are set as the processor does.
+// A table that is not in RAM reads as all ones. One object serves one instruction:
 // it reads the control registers once.
 class Walk final : public Translate {
   public:
@@ -52,6 +52,7 @@ class Walk final : public Translate {
     bool large(std::uint64_t entry, unsigned level) const;
     bool reserved(std::uint64_t entry, unsigned level) const;
     bool allowed(const Path& path, Access access) const;
+    bool key_denies(const Path& path, Access access) const;
     Marked mark(const Path& path, Access access);
     GuestPhys output(const Path& path, GuestVirt address) const;
     isa::Fault page_fault(GuestVirt address, Access access, std::uint32_t code) const;

@@ -24,6 +24,10 @@ struct FakeCpu final : guest::CpuState {
     std::uint64_t control0{isa::cr0::PE | isa::cr0::ET}, control3{}, control4{isa::cr4::OSFXSR}, efer_value{};
     std::array<isa::SegmentRegister, 8> segments{};
     std::array<std::array<std::uint64_t, 2>, 16> xmms{};
+    std::array<std::uint64_t, 8> mms{};
+    guest::DescriptorTable gdt{};
+    std::uint32_t keys{};
+    bool x87_pending{};
     unsigned privilege{};
 
     std::uint64_t gpr(isa::Gpr r) const override { return gprs[r]; }
@@ -38,6 +42,13 @@ struct FakeCpu final : guest::CpuState {
     std::uint64_t cr4() const override { return control4; }
     std::uint64_t efer() const override { return efer_value; }
     unsigned cpl() const override { return privilege; }
+    void set_segment(isa::Segment s, const isa::SegmentRegister& value) override {
+        segments[static_cast<std::size_t>(s)] = value;
+        if (s == isa::Segment::SS) privilege = value.rights >> isa::access_rights::dpl_shift & 3;
+    }
+    guest::DescriptorTable gdtr() const override { return gdt; }
+    void set_cr0(std::uint64_t value) override { control0 = value; }
+    std::uint32_t pkru() const override { return keys; }
     std::array<std::uint64_t, 2> xmm(unsigned n) const override { return xmms.at(n); }
     void set_xmm(unsigned n, const std::array<std::uint64_t, 2>& value) override { xmms.at(n) = value; }
     void accesses(GuestVirt first, unsigned size, bool write) const override {
@@ -51,6 +62,9 @@ struct FakeCpu final : guest::CpuState {
         bool operator==(const Accessed&) const = default;
     };
     mutable std::optional<Accessed> accessed;  // last
+    std::uint64_t mm(unsigned n) override { return mms.at(n); }
+    void set_mm(unsigned n, std::uint64_t value) override { mms.at(n) = value; }
+    bool x87_exception_pending() const override { return x87_pending; }
 
     isa::SegmentRegister& at(isa::Segment s) { return segments[static_cast<std::size_t>(s)]; }
 
