@@ -64,6 +64,7 @@ constexpr Rows rows = [] {
     set(INVD, with<h::skip, length>);
     set(WBINVD, with<h::skip, length>);
     set(PAUSE, with<h::pause, length>);
+    set(TASK_SWITCH, with_machine<h::task_switch, length | qualification>);
     set(CR_ACCESS, with_machine<h::cr_access, length | qualification>);
     set(IO_INSTRUCTION, with_machine<h::io_instruction, length | qualification>);
     set(RDMSR, with_machine<h::rdmsr, length>);
@@ -87,7 +88,7 @@ constexpr Rows rows = [] {
 
     // No control that Bulkhead sets lets these happen, or (the last line) nobody defines them.
     for (const ExitReason reason :
-         {STARTUP_IPI, IO_SMI, OTHER_SMI, TASK_SWITCH, INVLPG, RDTSC, MOV_DR, MONITOR_TRAP_FLAG, TPR_BELOW_THRESHOLD,
+         {STARTUP_IPI, IO_SMI, OTHER_SMI, INVLPG, RDTSC, MOV_DR, MONITOR_TRAP_FLAG, TPR_BELOW_THRESHOLD,
           APIC_ACCESS, VIRTUALIZED_EOI, GDTR_OR_IDTR_ACCESS, LDTR_OR_TR_ACCESS, EPT_MISCONFIGURATION, RDTSCP,
           APIC_WRITE, RDRAND, INVPCID, RDSEED, PML_LOG_FULL, SPP_EVENT, ENQCMD_PASID_FAILURE, ENQCMDS_PASID_FAILURE,
           BUS_LOCK, INSTRUCTION_TIMEOUT, ExitReason{35}, ExitReason{38}, ExitReason{42}, ExitReason{71}})

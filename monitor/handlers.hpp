@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
+#include <cstdint>
+#include <optional>
+
 #include "monitor/exit_table.hpp"
 #include "monitor/vcpu.hpp"
 
@@ -21,6 +25,9 @@ Next cr_access(ExitContext& c);
 Next rdmsr(ExitContext& c);
 Next wrmsr(ExitContext& c);
 
+// handlers_tasks.cpp
+Next task_switch(ExitContext& c);
+
 // handlers_io.cpp
 Next io_instruction(ExitContext& c);
 Next ept_violation(ExitContext& c);
@@ -34,6 +41,10 @@ Next triple_fault(ExitContext& c);
 Next init_signal(ExitContext& c);
 Next entry_failed(ExitContext& c);
 Next unexpected(ExitContext& c);         // a reason that no control of ours asks for: the guest stops, with a report
+
+// The four PDPTEs that PAE paging keeps in registers; nothing if one is invalid (SDM volume 3, 4.4.1).
+std::optional<std::array<std::uint64_t, 4>> load_pdptes(Vcpu& vcpu, std::uint64_t cr3);
+void write_pdptes(const std::array<std::uint64_t, 4>& pdptes);
 
 // Makes a fault of the instruction that exited the next event; a triple fault ends the guest.
 Next raise(ExitContext& c, const isa::Fault& fault);

@@ -40,7 +40,8 @@ void set_long_mode(bool on) {
     vmx::write<field::VM_ENTRY_CONTROLS>(on ? controls | entry::IA32E_MODE_GUEST : controls);
 }
 
-// The four PDPTEs that PAE paging keeps in registers; nothing, and #GP, if one is invalid (SDM volume 3, 4.4.1).
+}  // namespace
+
 std::optional<std::array<std::uint64_t, 4>> load_pdptes(Vcpu& vcpu, std::uint64_t cr3) {
     std::array<std::uint64_t, 4> pdptes{};
     if (!vcpu.vm.memory().load(GuestPhys{cr3 & 0xffff'ffe0}, pdptes)) return std::nullopt;
@@ -55,6 +56,8 @@ void write_pdptes(const std::array<std::uint64_t, 4>& pdptes) {
     vmx::write<field::GUEST_PDPTE2>(pdptes[2]);
     vmx::write<field::GUEST_PDPTE3>(pdptes[3]);
 }
+
+namespace {
 
 // The guest changed a bit that the hypervisor owns, perhaps along with others. What the processor would have done with
 // the whole value is done here, translations included: they are dropped before the next entry.

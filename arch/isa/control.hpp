@@ -69,9 +69,11 @@ namespace dr6 {
 inline constexpr std::uint64_t reset = 0xffff0ff0;
 inline constexpr std::uint64_t BD = 1u << 13;
 inline constexpr std::uint64_t BS = 1u << 14;
+inline constexpr std::uint64_t BT = 1u << 15;
 }  // namespace dr6
 
 namespace dr7 {
+inline constexpr std::uint64_t local_enable = 0x155;  // L0 to L3, LE
 inline constexpr std::uint64_t reset = 0x400;
 inline constexpr std::uint64_t GD = 1u << 13;
 }  // namespace dr7
