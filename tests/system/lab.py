@@ -17,8 +17,8 @@ from harness.machine import BOCHS_INSTRUCTIONS_PER_SECOND as TICKS_PER_SECOND  #
 from harness.session import HYPERVISOR, Died, Ended, Session, SessionError, Timeout  # noqa: E402,F401
 
 # Seconds of the wall clock: generous, since a loaded computer emulates slowly. A test that fails fails sooner by its text.
-BOOT = 120  # to the hypervisor's summary
-LINUX = 420  # to the shell of every Linux
+BOOT = 600  # to the hypervisor's summary
+LINUX = 1200  # to the shell of every Linux
 PROMPT = r"/ # "
 
 
