@@ -4,6 +4,8 @@
 BUILD := build
 CXX := g++
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor -Werror
+# A line for each file that is made; the whole commands with V=1.
+say = $(if $(V),,@echo '$(1)	$@';)
 COMMON := -std=c++23 -I. -MMD -MP -g $(WARNINGS)
 
 # ---- the hypervisor -------------------------------------------------------------------------------------------------
@@ -22,11 +24,11 @@ all: $(BUILD)/bulkhead.elf
 
 $(BUILD)/kernel/%.cpp.o: %.cpp Makefile
 	@mkdir -p $(@D)
-	$(CXX) $(KERNEL) -c $< -o $@
+	$(call say,CXX)$(CXX) $(KERNEL) -c $< -o $@
 
 $(BUILD)/kernel/%.S.o: %.S Makefile
 	@mkdir -p $(@D)
-	$(CXX) -I. -MMD -MP -g -c $< -o $@
+	$(call say,CXX)$(CXX) -I. -MMD -MP -g -c $< -o $@
 
 # What runs at every exit is counted by `make bench`: it does without frame pointers, and backtraces pass it over.
 $(BUILD)/kernel/monitor/exit_table.cpp.o $(BUILD)/kernel/monitor/handlers_%.cpp.o: KERNEL += -fomit-frame-pointer
@@ -39,23 +41,23 @@ LINK = ld -nostdlib -static --gc-sections --fatal-warnings --build-id=none -z ma
 
 $(BUILD)/kernel/linker.ld: linker.ld arch/cpu/layout.h Makefile
 	@mkdir -p $(@D)
-	$(CXX) -E -P -x c -I. $< -o $@
+	$(call say,CXX)$(CXX) -E -P -x c -I. $< -o $@
 
 $(BUILD)/kernel/no-symbols.S: scripts/symbols
 	@mkdir -p $(@D)
-	scripts/symbols </dev/null >$@
+	@scripts/symbols </dev/null >$@
 
 $(BUILD)/kernel/symbols.S: $(BUILD)/kernel/first.elf scripts/symbols
-	nm -C --defined-only $< | scripts/symbols >$@
+	$(call say,NM)nm -C --defined-only $< | scripts/symbols >$@
 
 $(BUILD)/kernel/%.o: $(BUILD)/kernel/%.S
-	$(CXX) -c $< -o $@
+	$(call say,CXX)$(CXX) -c $< -o $@
 
 $(BUILD)/kernel/first.elf: $(KERNEL_OBJECTS) $(BUILD)/kernel/no-symbols.o $(BUILD)/kernel/linker.ld
-	$(LINK) $(BUILD)/kernel/no-symbols.o -o $@
+	$(call say,LD)$(LINK) $(BUILD)/kernel/no-symbols.o -o $@
 
 $(BUILD)/bulkhead.elf: $(KERNEL_OBJECTS) $(BUILD)/kernel/symbols.o $(BUILD)/kernel/linker.ld
-	$(LINK) $(BUILD)/kernel/symbols.o -o $@
+	$(call say,LD)$(LINK) $(BUILD)/kernel/symbols.o -o $@
 
 -include $(KERNEL_OBJECTS:.o=.d)
 

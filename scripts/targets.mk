@@ -20,45 +20,47 @@ help: ## list the targets
 setup: ## install the Debian packages that are missing
 	@scripts/setup
 
-# The packages come first, and what needs them is made by a second make, so that nothing of it runs before.
+# The packages come first, and what needs them is made by a second make, so that nothing of it runs before: on all CPUs,
+# unless the first was told otherwise.
+SUB = --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 run: ## set up, build, boot on what this computer offers, and give you the console
 	@scripts/setup
-	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config
+	@$(MAKE) $(SUB) all guests $(BUILD)/check-config
 	@scripts/run --guests $(GUESTS) $(RUN)
 
 iso: ## make build/bulkhead.iso for a real PC: disc or USB stick, BIOS or UEFI
 	@scripts/setup
-	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config
+	@$(MAKE) $(SUB) all guests $(BUILD)/check-config
 	@scripts/make-iso $(BUILD)/bulkhead.iso --guests $(GUESTS)
 
 test: ## set up, build and run every test
 	@scripts/setup
-	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config $(BUILD)/unit-tests $(BUILD)/differential-tests test-guests equivalence-programs
+	@$(MAKE) $(SUB) all guests $(BUILD)/check-config $(BUILD)/unit-tests $(BUILD)/differential-tests test-guests equivalence-programs
 	@scripts/test --filter '$(FILTER)'
 
 unit: ## the unit tests alone
 	@scripts/setup
-	@$(MAKE) --no-print-directory $(BUILD)/unit-tests $(BUILD)/differential-tests
+	@$(MAKE) $(SUB) $(BUILD)/unit-tests $(BUILD)/differential-tests
 	@scripts/test --only unit --filter '$(FILTER)'
 
 system: ## the system tests alone
 	@scripts/setup
-	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config test-guests equivalence-programs
+	@$(MAKE) $(SUB) all guests $(BUILD)/check-config test-guests equivalence-programs
 	@scripts/test --only system --filter '$(FILTER)'
 
 soak: ## two emulated minutes of load on four vCPUs: some five minutes
 	@scripts/setup
-	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config test-guests
+	@$(MAKE) $(SUB) all guests $(BUILD)/check-config test-guests
 	@BULKHEAD_SOAK=120 scripts/test --only system --filter 'test_load_on_all_of_them'
 
 bench: ## measure; the numbers go to build/bench.json
 	@scripts/setup
-	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config bench-guests
+	@$(MAKE) $(SUB) all guests $(BUILD)/check-config bench-guests
 	@tests/bench/run
 
 equivalence: ## run images bare and as guests, and compare; IMAGES=DIR for other images than tests/equivalence
 	@scripts/setup
-	@$(MAKE) --no-print-directory all guests $(BUILD)/check-config equivalence-images
+	@$(MAKE) $(SUB) all guests $(BUILD)/check-config equivalence-images
 	@tests/equivalence/run $(if $(IMAGES),--images $(IMAGES)) --filter '$(FILTER)' $(RUN)
 
 lint: ## check the arrows between the rooms and the licence lines
@@ -99,18 +101,18 @@ UNIT_OBJECTS := $(UNIT_SOURCES:%=$(BUILD)/unit/%.o)
 
 $(BUILD)/unit/%.cpp.o: %.cpp Makefile scripts/targets.mk
 	@mkdir -p $(@D)
-	$(CXX) $(HOST) $(if $(filter tests/%,$<),-O0,-O1) -c $< -o $@
+	$(call say,CXX)$(CXX) $(HOST) $(if $(filter tests/%,$<),-O0,-O1) -c $< -o $@
 
 $(BUILD)/unit/guest/dsdt.S.o: guest/dsdt.S $(DSDT)
 	@mkdir -p $(@D)
-	$(CXX) -I. -MMD -MP -c $< -o $@
+	$(call say,CXX)$(CXX) -I. -MMD -MP -c $< -o $@
 
 $(BUILD)/unit/libbulkhead.a: $(HOST_OBJECTS)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR)ar rcs $@ $^
 
 $(BUILD)/unit-tests: $(UNIT_OBJECTS) $(BUILD)/unit/libbulkhead.a
-	$(CXX) -fsanitize=address,undefined $^ -lgtest -lgtest_main -lZydis -o $@
+	$(call say,LD)$(CXX) -fsanitize=address,undefined $^ -lgtest -lgtest_main -lZydis -o $@
 
 -include $(HOST_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d)
 
@@ -131,12 +133,12 @@ bench-guests: $(BENCH_PROGRAMS) $(GUEST_FILES)/bench/initramfs.cpio
 
 $(BUILD)/programs/%.o: % scripts/targets.mk
 	@mkdir -p $(@D)
-	$(CXX) -I. $(if $(filter %.cpp,$<),$(PROGRAM),-m32 -MMD -MP) -c $< -o $@
+	$(call say,CXX)$(CXX) -I. $(if $(filter %.cpp,$<),$(PROGRAM),-m32 -MMD -MP) -c $< -o $@
 
 define program
 	@mkdir -p $(@D)
 	ld -m elf_i386 -T tests/system/guests/flat.ld --no-warn-rwx-segments $(filter %.o,$^) -o $(@:.bin=.elf)
-	objcopy -O binary $(@:.bin=.elf) $@
+	$(call say,BIN)objcopy -O binary $(@:.bin=.elf) $@
 endef
 
 $(TEST_PROGRAMS): $(GUEST_FILES)/tests/%.bin: $(BUILD)/programs/tests/system/guests/%.cpp.o $(PROGRAM_START) tests/system/guests/flat.ld
@@ -151,7 +153,7 @@ $(BENCH_PROGRAMS): $(GUEST_FILES)/bench/%.bin: $(BUILD)/programs/tests/bench/%.c
 MULTIBOOT_OBJECTS := $(BUILD)/programs/tests/system/multiboot
 $(MULTIBOOT_OBJECTS)/addresses.S.o: tests/system/multiboot/start.S scripts/targets.mk
 	@mkdir -p $(@D)
-	$(CXX) -m32 -MMD -MP -DADDRESSES -c $< -o $@
+	$(call say,CXX)$(CXX) -m32 -MMD -MP -DADDRESSES -c $< -o $@
 
 $(filter %.elf,$(MULTIBOOT_PROGRAMS)): $(GUEST_FILES)/tests/%.elf: $(MULTIBOOT_OBJECTS)/%.cpp.o $(MULTIBOOT_OBJECTS)/start.S.o tests/system/guests/flat.ld
 	@mkdir -p $(@D)
@@ -168,11 +170,11 @@ $(GUEST_FILES)/tests/vmlinux: scripts/extract-vmlinux $(GUEST_FILES)/vmlinuz
 # The initramfs of the default guests with two commands more.
 $(GUEST_FILES)/tests/tsc: tests/system/guests/tsc.S scripts/targets.mk
 	@mkdir -p $(@D)
-	$(CXX) -static -nostdlib -no-pie -Wl,--build-id=none $< -o $@
+	$(call say,LD)$(CXX) -static -nostdlib -no-pie -Wl,--build-id=none $< -o $@
 
 $(GUEST_FILES)/tests/storm: tests/system/guests/linux/storm.cpp scripts/targets.mk
 	@mkdir -p $(@D)
-	$(CXX) -std=c++20 -O2 -Wall -Wextra -ffreestanding -fno-exceptions -fno-rtti -fno-stack-protector -static -nostdlib \
+	$(call say,CXX)$(CXX) -std=c++20 -O2 -Wall -Wextra -ffreestanding -fno-exceptions -fno-rtti -fno-stack-protector -static -nostdlib \
 		-no-pie -Wl,--build-id=none $< -o $@
 
 $(GUEST_FILES)/tests/initramfs.cpio: $(GUEST_FILES)/tests/tsc $(GUEST_FILES)/tests/storm $(GUEST_FILES)/initramfs.cpio
@@ -181,7 +183,7 @@ $(GUEST_FILES)/tests/initramfs.cpio: $(GUEST_FILES)/tests/tsc $(GUEST_FILES)/tes
 # Linked at an address that nothing else on the machine runs at: a breakpoint there means this program.
 $(GUEST_FILES)/bench/init: tests/bench/init.S scripts/targets.mk
 	@mkdir -p $(@D)
-	$(CXX) -static -nostdlib -no-pie -Wl,--build-id=none -Wl,-Ttext-segment=0x700010000000 $< -o $@
+	$(call say,LD)$(CXX) -static -nostdlib -no-pie -Wl,--build-id=none -Wl,-Ttext-segment=0x700010000000 $< -o $@
 
 $(GUEST_FILES)/bench/initramfs.cpio: $(GUEST_FILES)/bench/init scripts/make-initramfs
 	scripts/make-initramfs $@ init=$<

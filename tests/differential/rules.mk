@@ -8,10 +8,10 @@ DIFFERENTIAL_TEST_OBJECTS := $(patsubst %,$(BUILD)/differential/%.o,$(wildcard t
 
 $(BUILD)/differential/%.cpp.o: %.cpp Makefile tests/differential/rules.mk
 	@mkdir -p $(@D)
-	$(CXX) $(DIFFERENTIAL_FLAGS) -c $< -o $@
+	$(call say,CXX)$(CXX) $(DIFFERENTIAL_FLAGS) -c $< -o $@
 
 $(BUILD)/differential-tests: $(DIFFERENTIAL_OBJECTS) $(DIFFERENTIAL_TEST_OBJECTS)
-	$(CXX) $^ -lgtest -lgtest_main -lZydis -o $@
+	$(call say,LD)$(CXX) $^ -lgtest -lgtest_main -lZydis -o $@
 
 .PHONY: mutants
 mutants: $(BUILD)/differential-tests ## seed bugs into the emulator, and see the differential test find them

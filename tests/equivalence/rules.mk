@@ -35,10 +35,10 @@ EQUIVALENCE_FLAGS := -std=c++20 -O1 -g0 -Wall -Wextra -Itests/equivalence/runtim
 $(BUILD)/programs/equivalence/32/%.o $(BUILD)/programs/equivalence/64/%.o: tests/equivalence/rules.mk
 $(BUILD)/programs/equivalence/32/%.o: tests/equivalence/%
 	@mkdir -p $(@D)
-	$(CXX) -m32 $(EQUIVALENCE_FLAGS) -c $< -o $@
+	$(call say,CXX)$(CXX) -m32 $(EQUIVALENCE_FLAGS) -c $< -o $@
 $(BUILD)/programs/equivalence/64/%.o: tests/equivalence/%
 	@mkdir -p $(@D)
-	$(CXX) -m64 $(EQUIVALENCE_FLAGS) -c $< -o $@
+	$(call say,CXX)$(CXX) -m64 $(EQUIVALENCE_FLAGS) -c $< -o $@
 
 # GRUB and Multiboot want an ELF32, whatever the mode that the code goes on in.
 define equivalence_image

@@ -5,7 +5,7 @@ GUEST_BINARIES := $(BUILD)/guests/heartbeat.bin
 
 $(GUEST_BINARIES:.bin=.o): $(BUILD)/guests/%.o: tests/guests/%.S tests/guests/rules.mk
 	@mkdir -p $(@D)
-	$(CXX) -m32 -MMD -MP -c $< -o $@
+	$(call say,CXX)$(CXX) -m32 -MMD -MP -c $< -o $@
 
 # A flat binary, linked to run where the flat loader puts it.
 $(GUEST_BINARIES): $(BUILD)/guests/%.bin: $(BUILD)/guests/%.o
