@@ -31,7 +31,7 @@ $(BUILD)/kernel/%.S.o: %.S Makefile
 	$(call say,CXX)$(CXX) -I. -MMD -MP -g -c $< -o $@
 
 # What runs at every exit is counted by `make bench`: it does without frame pointers, and backtraces pass it over.
-$(BUILD)/kernel/monitor/exit_table.cpp.o $(BUILD)/kernel/monitor/handlers_%.cpp.o: KERNEL += -fomit-frame-pointer
+$(BUILD)/kernel/monitor/exit_table.cpp.o $(BUILD)/kernel/monitor/handlers_%.cpp.o $(BUILD)/kernel/guest/%.cpp.o: KERNEL += -fomit-frame-pointer
 
 # Linked twice: the table of function names that backtraces use is made from the first link. It lies behind all code, so
 # that the second link moves none of it.

@@ -98,8 +98,13 @@ Msrs::Msrs(const MsrParameters& parameters) : parameters_(parameters) {
 }
 
 const MsrRow* Msrs::row(Msr msr) const {
+    const auto number = static_cast<std::uint32_t>(msr);
+    const MsrRow*& recent = recent_[number % recent_.size()];
+    if (recent != nullptr && msr_table::first_of(*recent) <= number && number <= msr_table::last_of(*recent))
+        return recent;
     const MsrRow* const r = msr_table::find(msr);
-    return r != nullptr && parameters_.shows(r->shown) ? r : nullptr;
+    if (r == nullptr || !parameters_.shows(r->shown)) return nullptr;
+    return recent = r;
 }
 
 std::uint64_t Msrs::constant_value(const MsrRow& r) const {

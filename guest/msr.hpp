@@ -56,6 +56,7 @@ class Msrs {
 
     MsrParameters parameters_;
     std::array<std::uint64_t, stored_values> values_{};
+    mutable std::array<const MsrRow*, 16> recent_{};  // found by the low bits of the MSR: a guest uses the same few
 };
 
 }  // namespace bulkhead::guest
