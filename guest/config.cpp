@@ -32,6 +32,7 @@ enum class Key : std::uint8_t {
     console,
     cpus,
     paravirt,
+    apic_virtualization,
     serial_pace,
     module,
     fw_cfg,
@@ -43,7 +44,7 @@ enum class Key : std::uint8_t {
 };
 constexpr std::string_view keys[] = {
     "memory",   "vcpus",       "loader", "kernel", "initrd",     "cmdline",       "console",    "cpus",
-    "paravirt", "serial-pace", "module", "fw-cfg", "debug-exit", "debug-console", "test-device",
+    "paravirt", "apic-virtualization", "serial-pace", "module", "fw-cfg", "debug-exit", "debug-console", "test-device",
     "cpuid-hide"};
 static_assert(std::size(keys) == static_cast<std::size_t>(Key::count));
 
@@ -332,6 +333,8 @@ bool Parser::apply(Key key, std::string_view value) {
             return set_cpus(value);
         case Key::paravirt:
             return choose<Paravirt>(key, value, {"none", Paravirt::none}, {"kvm", Paravirt::kvm}, guest.paravirt);
+        case Key::apic_virtualization:
+            return choose_switch(key, value, guest.apic_virtualization);
         case Key::serial_pace:
             return choose_switch(key, value, guest.serial_pace);
         case Key::fw_cfg:

@@ -41,6 +41,7 @@ struct GuestConfig {
     std::uint64_t cpus{~0ull}; // bit n: may run on CPU n
     Paravirt paravirt{Paravirt::none};
     std::string_view cpuid_hide;  // features that CPUID does not show, by their names in cpuid_table, blanks between
+    bool apic_virtualization{true};  // by the processor, where it can
     bool serial_pace{};        // the UART takes the time of its baud rate
     bool fw_cfg{};             // the firmware configuration device
     bool debug_exit{};         // ports by which the guest ends itself with a status

@@ -11,6 +11,8 @@ namespace bulkhead::guest {
 // virtual-interrupt delivery (SDM volume 3, 29.2) that is the processor while the guest runs; without it, software.
 class InterruptAssist {
   public:
+    // Whether a vector in IRR is delivered without more ado: the local APIC has nobody to tell and nothing to acknowledge.
+    virtual bool delivers() const = 0;
     // Sets the vector's bit in IRR. The one call that does not need the page to be taken.
     virtual void post(std::uint8_t vector) = 0;
     // The highest vector in IRR and in ISR, 0 if there is none: RVI and SVI of the guest interrupt status.
@@ -45,6 +47,7 @@ class SoftwareInterruptAssist final : public InterruptAssist {
   public:
     explicit SoftwareInterruptAssist(RegisterPage& page) : page_(page) { give_back(); }
 
+    bool delivers() const override { return false; }
     void post(std::uint8_t vector) override {
         page_.set(isa::apic::IRR, vector);
         if (vector > requested_) requested_ = vector;

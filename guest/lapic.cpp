@@ -109,7 +109,7 @@ std::optional<GuestPhys> Lapic::mmio_base() const {
 // ---- delivery
 
 void Lapic::notify() {
-    if (processor_ != nullptr && interrupt_deliverable()) processor_->interrupt_pending();
+    if (processor_ != nullptr && injection_due()) processor_->interrupt_pending();
 }
 
 void Lapic::refresh_external() {
@@ -141,8 +141,8 @@ std::optional<std::uint8_t> Lapic::acknowledge() {
         external_message_ = false;
         return bus_.acknowledge_external();
     }
+    if (!injection_due()) return std::nullopt;
     const std::uint8_t vector = assist_->requested();
-    if (vector >> 4 <= page_.read(PPR) >> 4) return std::nullopt;
     OwnedPage page{*assist_, page_};
     page->set(IRR, vector, false);
     page->set(ISR, vector);

@@ -27,6 +27,11 @@ struct LapicConfig {
     bool eoi_broadcast_suppression{};
 };
 
+// The x2APIC registers of which RDMSR gives no more than the register page holds, and those of which WRMSR is TPR
+// virtualisation or EOI virtualisation (SDM volume 3, 29.5).
+bool x2apic_read_is_plain(isa::Msr msr);
+bool x2apic_write_is_virtual(isa::Msr msr);
+
 // The local APIC of one vCPU, in xAPIC and x2APIC mode (SDM volume 3, chapter 10). All calls for one guest, from
 // whatever CPU, come one at a time.
 class Lapic final : public MmioDevice {
@@ -46,10 +51,12 @@ class Lapic final : public MmioDevice {
     // ---- for VM entry: cheap
 
     // Something that IF = 1 would let the processor take: a vector above the processor priority, or an ExtINT.
-    bool interrupt_deliverable() const {
-        return external_deliverable() || assist_->requested() >> 4 > page_.read(isa::apic::PPR) >> 4;
+    bool interrupt_deliverable() const { return external_deliverable() || vector_deliverable(); }
+    // Of that, what the monitor has to inject: all, or the ExtINT alone if the assist delivers.
+    bool injection_due() const {
+        return external_deliverable() || (!assist_->delivers() && vector_deliverable());
     }
-    // What the processor takes; from here on it is in service. Nothing if nothing is deliverable.
+    // What is injected; from here on it is in service. Nothing if none is due.
     std::optional<std::uint8_t> acknowledge();
     std::uint8_t highest_pending() const { return assist_->requested(); }
 
@@ -96,6 +103,7 @@ class Lapic final : public MmioDevice {
     void set_lint(unsigned pin, bool level);
 
   private:
+    bool vector_deliverable() const { return assist_->requested() >> 4 > page_.read(isa::apic::PPR) >> 4; }
     bool external_deliverable() const { return lint_level_[0] && (external_message_ || lint0_passes_external_); }
     void notify();
     void refresh_external();

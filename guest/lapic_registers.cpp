@@ -97,6 +97,16 @@ constexpr std::uint32_t x2apic_offset(isa::Msr msr) {
 
 }  // namespace
 
+bool x2apic_read_is_plain(isa::Msr msr) {
+    const std::uint32_t offset = x2apic_offset(msr);
+    return offset <= SELF_IPI && offset != TIMER_CURRENT && allows(x2apic_accesses[offset / 16], Access::read);
+}
+
+bool x2apic_write_is_virtual(isa::Msr msr) {
+    const std::uint32_t offset = x2apic_offset(msr);
+    return offset == TPR || offset == EOI;
+}
+
 // ---- xAPIC mode
 
 // Registers are read by 32-bit accesses at multiples of 16 (10.4.1). Of what the SDM leaves undefined, a smaller access

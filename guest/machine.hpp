@@ -81,6 +81,7 @@ class Machine {
     MmioBus& mmio() { return mmio_; }
     unsigned vcpus() const { return vcpus_; }
     Lapic& lapic(unsigned vcpu) { return lapics_[vcpu]->lapic; }
+    RegisterPage& lapic_page(unsigned vcpu) { return lapics_[vcpu]->page; }
     Uart& uart() { return uart_; }
     Rtc& rtc() { return rtc_; }
     const I8042& i8042() const { return i8042_; }

@@ -109,7 +109,9 @@ void CpuLoop::load(Vcpu& vcpu) {
 }
 
 void CpuLoop::unload() {
-    if (loaded_ != nullptr) loaded_->processor.save(the_system.features);
+    if (loaded_ == nullptr) return;
+    loaded_->unload();
+    loaded_->processor.save(the_system.features);
     loaded_ = nullptr;
 }
 

@@ -72,6 +72,7 @@ constexpr Rows rows = [] {
     set(XSETBV, with<h::xsetbv, length>);
     set(EPT_VIOLATION, with_machine<h::ept_violation, qualification | guest_physical>);
     set(PREEMPTION_TIMER_EXPIRED, with_machine<h::preemption_timer, nothing>);
+    set(VIRTUALIZED_EOI, with_machine<h::virtualized_eoi, qualification>);
 
     // Instructions that the guest's CPUID does not offer.
     for (const ExitReason reason :
@@ -89,7 +90,7 @@ constexpr Rows rows = [] {
     // No control that Bulkhead sets lets these happen, or (the last line) nobody defines them.
     for (const ExitReason reason :
          {STARTUP_IPI, IO_SMI, OTHER_SMI, INVLPG, RDTSC, MOV_DR, MONITOR_TRAP_FLAG, TPR_BELOW_THRESHOLD,
-          APIC_ACCESS, VIRTUALIZED_EOI, GDTR_OR_IDTR_ACCESS, LDTR_OR_TR_ACCESS, EPT_MISCONFIGURATION, RDTSCP,
+          APIC_ACCESS, GDTR_OR_IDTR_ACCESS, LDTR_OR_TR_ACCESS, EPT_MISCONFIGURATION, RDTSCP,
           APIC_WRITE, RDRAND, INVPCID, RDSEED, PML_LOG_FULL, SPP_EVENT, ENQCMD_PASID_FAILURE, ENQCMDS_PASID_FAILURE,
           BUS_LOCK, INSTRUCTION_TIMEOUT, ExitReason{35}, ExitReason{38}, ExitReason{42}, ExitReason{71}})
         set(reason, h::unexpected);

@@ -34,6 +34,7 @@ Next ept_violation(ExitContext& c);
 
 // handlers_events.cpp
 Next exception_or_nmi(ExitContext& c);
+Next virtualized_eoi(ExitContext& c);
 Next external_interrupt(ExitContext& c);
 Next window(ExitContext& c);
 Next preemption_timer(ExitContext& c);

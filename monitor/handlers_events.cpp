@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "arch/cpu/instructions.hpp"
 #include "arch/cpu/traps.hpp"
+#include "guest/lapic.hpp"
 #include "lib/log.hpp"
 #include "monitor/cpu_loop.hpp"
 #include "monitor/handlers.hpp"
@@ -51,6 +52,13 @@ Next external_interrupt(ExitContext& c) {
 
 Next window(ExitContext& c) {
     c.vcpu.ask_attention();
+    return Next::resume;
+}
+
+// The processor has ended a level-triggered interrupt; the local APIC and the I/O APICs have to know (SDM 29.1.4).
+Next virtualized_eoi(ExitContext& c) {
+    c.vcpu.vm.machine().set_current(c.vcpu.index);
+    c.vcpu.lapic.ended_in_hardware(static_cast<std::uint8_t>(c.exit.qualification));
     return Next::resume;
 }
 

@@ -144,7 +144,10 @@ std::expected<void, isa::Fault> write_msr(Vcpu& vcpu, Msr msr, std::uint64_t val
     switch (row->home) {
         case stored:
         case constant: return vcpu.msrs.write(msr, value);
-        case apic_base: vcpu.vm.machine().set_current(vcpu.index); return vcpu.lapic.write_base(value);
+        case apic_base:
+            vcpu.vm.machine().set_current(vcpu.index);
+            vcpu.ask_attention();
+            return vcpu.lapic.write_base(value);
         case x2apic:
         case tsc_deadline: return vcpu.lapic.write_msr(msr, value);
         case tsc: vcpu.set_tsc_adjust(vcpu.tsc_adjust() + value - current_tsc(vcpu)); return {};

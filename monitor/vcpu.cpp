@@ -30,6 +30,8 @@ Vcpu::Vcpu(Vm& owner, Seat& place, unsigned number, guest::Lapic& local_apic, vm
       wait(number == 0 ? Wait::none : Wait::startup),
       startup_(number == 0) {}
 
+void Vcpu::deliver_in_hardware(guest::RegisterPage& page) { lapic.bind(virtual_interrupts_.emplace(*this, page)); }
+
 // Its own CPU looks at it before the next entry, and wakes it if that is a reason to; another CPU makes it look.
 void Vcpu::signal() {
     ask_attention();
@@ -147,7 +149,8 @@ bool Vcpu::prepare_events() {
         return false;
     }
     if (interrupted_) event_ = std::exchange(interrupted_, std::nullopt);
-    const bool interrupt = lapic.interrupt_deliverable();
+    if (virtual_interrupts_) virtual_interrupts_->prepare();
+    const bool interrupt = lapic.injection_due();
     if (event_) {
         vmx::inject(*event_);
         event_.reset();
@@ -172,7 +175,7 @@ bool Vcpu::prepare_events() {
     }
     if (interrupt && vmx::interrupt_window_open(vmx::read<field::GUEST_RFLAGS>(), blocking)) {
         if (const auto vector = lapic.acknowledge()) vmx::inject(vmx::Event::interrupt(*vector));
-        set_windows(lapic.interrupt_deliverable(), nmi_pending_);
+        set_windows(lapic.injection_due(), nmi_pending_);
         return true;
     }
     set_windows(interrupt, nmi_pending_);

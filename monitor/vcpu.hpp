@@ -14,6 +14,7 @@
 #include "guest/startup.hpp"
 #include "monitor/accounting.hpp"
 #include "monitor/sched.hpp"
+#include "monitor/virtual_interrupts.hpp"
 #include "vmx/event.hpp"
 #include "vmx/exit.hpp"
 #include "vmx/fields.hpp"
@@ -64,6 +65,13 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     bool has_wake_event() const;
     // Something has come for it, or it may look again whether it still has to wait.
     void signal();
+
+    // Where the processor helps with the local APIC of this vCPU. `page` is that one's; before the first entry.
+    void deliver_in_hardware(guest::RegisterPage& page);
+    // Before another VMCS becomes current.
+    void unload() {
+        if (virtual_interrupts_) virtual_interrupts_->save();
+    }
 
     // Past the instruction that exited: RIP, and what its completion does (SDM volume 3, 6.8.3 and 17.3.1.4).
     void skip_instruction(std::uint32_t length);
@@ -130,6 +138,7 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     bool nmi_pending_{};
     bool nmis_blocked_{};  // while it is halted
     bool window_requested_{};
+    std::optional<VirtualInterrupts> virtual_interrupts_;
     std::optional<vmx::Event> event_;
     std::optional<vmx::Event> interrupted_;
     std::uint64_t tsc_adjust_{};

@@ -111,7 +111,9 @@ class Vm final : public guest::MachineEvents {
     GuestMemory& memory() { return *memory_; }
     vmx::Ept& ept() { return *ept_; }
     const guest::Cpuid& cpuid() const { return *cpuid_; }
-    const vmx::Controls& controls() const { return the_system.platform.controls; }
+    const vmx::Controls& controls() const { return controls_; }
+    // What a vCPU reaches without an exit; more if the processor virtualises the x2APIC MSRs.
+    HostPhys msr_bitmap(bool x2apic) const { return x2apic ? x2apic_msr_bitmap_ : msr_bitmap_; }
     const vmx::ControlRegisterPolicy& cr0() const { return cr0_; }
     const vmx::ControlRegisterPolicy& cr4() const { return cr4_; }
 
@@ -150,8 +152,9 @@ class Vm final : public guest::MachineEvents {
     bool fill_fw_cfg(const BootFiles& files, std::uint64_t entry);
     std::expected<std::span<std::byte>, std::string_view> test_ram();
     Step create_machine();
-    Step create_msr_bitmap();
-    vmx::Controls offered_controls() const;
+    std::expected<HostPhys, std::string_view> create_msr_bitmap(bool x2apic);
+    Step create_msr_bitmaps();
+    vmx::Controls choose_controls() const;
     Step create_vcpu(unsigned index);
     void prepare_vmcs(Vcpu& vcpu);
     void start();
@@ -192,7 +195,8 @@ class Vm final : public guest::MachineEvents {
     guest::InitialState initial_;  // of vCPU 0
     vmx::ControlRegisterPolicy cr0_{}, cr4_{};
     guest::MsrParameters msr_parameters_{};
-    HostPhys msr_bitmap_{};
+    vmx::Controls controls_{};
+    HostPhys msr_bitmap_{}, x2apic_msr_bitmap_{};
     std::optional<vmx::Ept> ept_;
     std::optional<GuestMemory> memory_;
     std::optional<guest::Cpuid> cpuid_;

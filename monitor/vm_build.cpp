@@ -190,15 +190,16 @@ Vm::Step Vm::create_machine() {
     cr0_ = vmx::cr0_policy(the_system.platform.capabilities);
     cr4_ = vmx::cr4_policy(the_system.platform.capabilities, guest::offered_cr4(*cpuid_));
     msr_parameters_ = describe_msrs(*cpuid_);
-    return create_msr_bitmap();
+    controls_ = choose_controls();
+    return create_msr_bitmaps();
 }
 
 // What the guest reaches without an exit: the MSRs of its own that its CPUID shows, and its TSC, to reads of which the
 // offset applies (SDM volume 3, 25.3).
-Vm::Step Vm::create_msr_bitmap() {
+std::expected<HostPhys, std::string_view> Vm::create_msr_bitmap(bool x2apic) {
     mm::FramePool& pool = the_system.pool();
     const auto frame = pool.allocate(owner_);
-    if (!frame) return std::unexpected("no memory for its MSR bitmap");
+    if (!frame) return std::unexpected("no memory for its MSR bitmaps");
     auto& bitmap = *new (pool.at<std::byte>(*frame)) vmx::MsrBitmap;
     for (const guest::MsrRow& row : guest::msr_table::rows) {
         const bool checked = row.home == guest::MsrHome::checked;
@@ -208,15 +209,32 @@ Vm::Step Vm::create_msr_bitmap() {
             static_cast<void>(bitmap.allow(static_cast<isa::Msr>(n), access));
     }
     static_cast<void>(bitmap.allow(isa::Msr::IA32_TIME_STAMP_COUNTER, vmx::MsrAccess::read));
-    msr_bitmap_ = *frame;
+    for (std::uint32_t n = 0; x2apic && n < 0x100; ++n) {
+        const auto msr = static_cast<isa::Msr>(static_cast<std::uint32_t>(isa::Msr::IA32_X2APIC_FIRST) + n);
+        if (guest::x2apic_read_is_plain(msr)) static_cast<void>(bitmap.allow(msr, vmx::MsrAccess::read));
+        if (guest::x2apic_write_is_virtual(msr)) static_cast<void>(bitmap.allow(msr, vmx::MsrAccess::write));
+    }
+    return *frame;
+}
+
+Vm::Step Vm::create_msr_bitmaps() {
+    for (const bool x2apic : {false, true}) {
+        const auto bitmap = create_msr_bitmap(x2apic);
+        if (!bitmap) return std::unexpected(bitmap.error());
+        (x2apic ? x2apic_msr_bitmap_ : msr_bitmap_) = *bitmap;
+        if (!controls_.deliver_virtual_interrupts()) break;
+    }
     return {};
 }
 
 // An instruction that the guest is not shown, and that a control governs, raises #UD.
-vmx::Controls Vm::offered_controls() const {
+vmx::Controls Vm::choose_controls() const {
     using guest::cpuid_table::feature;
     namespace proc2 = vmx::control::proc2;
-    vmx::Controls offered = controls();
+    const vmx::Platform& platform = the_system.platform;
+    vmx::Controls offered = platform.controls;
+    if (config_.apic_virtualization)
+        if (const auto more = vmx::with_virtual_interrupts(offered, platform.capabilities)) offered = *more;
     if (!cpuid_->shows(feature("RDTSCP"))) offered.proc2 &= ~proc2::ENABLE_RDTSCP;
     if (!cpuid_->shows(feature("INVPCID"))) offered.proc2 &= ~proc2::ENABLE_INVPCID;
     if (!cpuid_->shows(feature("XSAVES"))) offered.proc2 &= ~proc2::ENABLE_XSAVES;
@@ -237,6 +255,7 @@ Vm::Step Vm::create_vcpu(unsigned index) {
     Vcpu& vcpu = vcpus_[index].emplace(
         *this, seat_of(index), index, machine_->lapic(index), std::move(*vmcs), *processor, *vpid, msr_parameters_);
     machine_->connect(index, vcpu);
+    if (controls_.deliver_virtual_interrupts()) vcpu.deliver_in_hardware(machine_->lapic_page(index));
     if (index == 0)
         vcpu.registers = initial_.gpr;
     else
@@ -250,13 +269,14 @@ void Vm::prepare_vmcs(Vcpu& vcpu) {
     vcpu.seat.loop->load(vcpu);
     vmx::write_host_state(vmx::read_host_state());
     // Alone on its CPU, a vCPU waits for others best by going on.
-    vmx::Controls controls = offered_controls();
+    vmx::Controls controls = controls_;
     if (std::popcount(vcpu.seat.vcpus) == 1) controls.proc2 &= ~vmx::control::proc2::PAUSE_LOOP_EXITING;
     vmx::write_controls({.controls = controls,
                          .ept_pointer = ept_->pointer(),
                          .vpid = vcpu.vpid.vpid(),
                          .msr_bitmap = msr_bitmap_,
                          .io_bitmap = pool.phys(the_system.io_bitmap),
+                         .virtual_apic_page = pool.phys(&machine_->lapic_page(vcpu.index)),
                          .exception_bitmap = exception_bitmap,
                          .tsc_offset = 0 - tsc_base_,
                          .cr0 = cr0_,

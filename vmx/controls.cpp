@@ -12,7 +12,6 @@ namespace {
 enum class Rule : std::uint8_t {
     mandatory,  // 1, or the machine is refused
     wanted,     // 1 where the processor has it
-    optional,   // as `wanted`, if the caller asked for it
     on_demand,  // 0 at first, but the monitor must be able to set it
     never,      // 0, or the machine is refused
 };
@@ -21,7 +20,6 @@ struct Control {
     std::uint32_t bit;
     Rule rule;
     std::string_view name;  // the SDM's
-    bool ControlOptions::*option{};
 };
 
 using enum Rule;
@@ -53,9 +51,9 @@ constexpr Control proc_controls[] = {
     {proc::USE_IO_BITMAPS, mandatory, "use I/O bitmaps"},
     {proc::USE_MSR_BITMAPS, mandatory, "use MSR bitmaps"},
     {proc::ACTIVATE_SECONDARY_CONTROLS, mandatory, "activate secondary controls"},
-    {proc::USE_TPR_SHADOW, optional, "use TPR shadow", &ControlOptions::tpr_shadow},
-    {proc::CR8_LOAD_EXITING, mandatory, "CR8-load exiting"},    // given up for the TPR shadow
-    {proc::CR8_STORE_EXITING, mandatory, "CR8-store exiting"},  // likewise
+    {proc::USE_TPR_SHADOW, never, "use TPR shadow"},  // this and the like in proc2: see with_virtual_interrupts
+    {proc::CR8_LOAD_EXITING, mandatory, "CR8-load exiting"},
+    {proc::CR8_STORE_EXITING, mandatory, "CR8-store exiting"},
     {proc::INVLPG_EXITING, never, "INVLPG exiting"},
     {proc::RDTSC_EXITING, never, "RDTSC exiting"},
     {proc::CR3_LOAD_EXITING, never, "CR3-load exiting"},
@@ -76,11 +74,9 @@ constexpr Control proc2_controls[] = {
     {proc2::ENABLE_INVPCID, wanted, "enable INVPCID"},
     {proc2::ENABLE_XSAVES, wanted, "enable XSAVES/XRSTORS"},
     {proc2::PAUSE_LOOP_EXITING, wanted, "PAUSE-loop exiting"},  // for vCPUs that share a CPU
-    {proc2::VIRTUALIZE_X2APIC_MODE, optional, "virtualize x2APIC mode", &ControlOptions::virtualize_x2apic_mode},
-    {proc2::APIC_REGISTER_VIRTUALIZATION, optional, "APIC-register virtualization",
-     &ControlOptions::apic_register_virtualization},
-    {proc2::VIRTUAL_INTERRUPT_DELIVERY, optional, "virtual-interrupt delivery",
-     &ControlOptions::virtual_interrupt_delivery},
+    {proc2::VIRTUALIZE_X2APIC_MODE, never, "virtualize x2APIC mode"},
+    {proc2::APIC_REGISTER_VIRTUALIZATION, never, "APIC-register virtualization"},
+    {proc2::VIRTUAL_INTERRUPT_DELIVERY, never, "virtual-interrupt delivery"},
     {proc2::VIRTUALIZE_APIC_ACCESSES, never, "virtualize APIC accesses"},
     {proc2::DESCRIPTOR_TABLE_EXITING, never, "descriptor-table exiting"},
     {proc2::RDRAND_EXITING, never, "RDRAND exiting"},
@@ -146,7 +142,6 @@ constexpr bool each_bit_once(std::span<const Control> table) {
     std::uint32_t seen = 0;
     for (const Control& c : table) {
         if (c.bit == 0 || (c.bit & (c.bit - 1)) != 0 || (seen & c.bit) != 0) return false;
-        if ((c.rule == optional) != (c.option != nullptr)) return false;
         seen |= c.bit;
     }
     return true;
@@ -166,8 +161,7 @@ Refusal imposed(std::string_view name) {
 }
 
 // One control word: what the processor requires, and on top what the table says.
-std::expected<std::uint32_t, Refusal> choose(std::span<const Control> table, AllowedSettings allowed,
-                                             const ControlOptions& options) {
+std::expected<std::uint32_t, Refusal> choose(std::span<const Control> table, AllowedSettings allowed) {
     std::uint32_t word = allowed.allowed0;
     for (const Control& c : table) {
         switch (c.rule) {
@@ -177,10 +171,6 @@ std::expected<std::uint32_t, Refusal> choose(std::span<const Control> table, All
             break;
         case wanted:
             if (allowed.may_set(c.bit)) word |= c.bit;
-            break;
-        case optional:
-            if (!allowed.may_clear(c.bit)) return std::unexpected(imposed(c.name));
-            if (options.*c.option && allowed.may_set(c.bit)) word |= c.bit;
             break;
         case on_demand:
             if (!allowed.may_set(c.bit)) return std::unexpected(lacking(c.name));
@@ -193,22 +183,9 @@ std::expected<std::uint32_t, Refusal> choose(std::span<const Control> table, All
     return word;
 }
 
-// With the TPR shadow, CR8 is the shadow's and need not exit; without it, what builds on it must be off (SDM 26.2.1.1).
-std::expected<void, Refusal> settle_tpr_shadow(Controls& controls, const Capabilities& capabilities) {
-    constexpr std::uint32_t cr8 = proc::CR8_LOAD_EXITING | proc::CR8_STORE_EXITING;
-    if (!controls.has_proc(proc::USE_TPR_SHADOW)) {
-        controls.proc2 &= ~(proc2::VIRTUALIZE_X2APIC_MODE | proc2::APIC_REGISTER_VIRTUALIZATION |
-                            proc2::VIRTUAL_INTERRUPT_DELIVERY);
-        return {};
-    }
-    if (!capabilities.proc().may_clear(cr8)) return std::unexpected(imposed("CR8-load exiting"));
-    controls.proc &= ~cr8;
-    return {};
-}
-
 }  // namespace
 
-std::expected<Controls, Refusal> choose_controls(const Capabilities& capabilities, const ControlOptions& options) {
+std::expected<Controls, Refusal> choose_controls(const Capabilities& capabilities) {
     Controls controls;
     const struct {
         std::span<const Control> table;
@@ -223,12 +200,21 @@ std::expected<Controls, Refusal> choose_controls(const Capabilities& capabilitie
         {entry_controls, capabilities.entry_controls(), controls.entry},
     };
     for (const auto& w : words) {
-        const auto chosen = choose(w.table, w.allowed, options);
+        const auto chosen = choose(w.table, w.allowed);
         if (!chosen) return std::unexpected(chosen.error());
         w.word = *chosen;
     }
-    if (const auto settled = settle_tpr_shadow(controls, capabilities); !settled)
-        return std::unexpected(settled.error());
+    return controls;
+}
+
+std::optional<Controls> with_virtual_interrupts(Controls controls, const Capabilities& capabilities) {
+    constexpr std::uint32_t cr8 = proc::CR8_LOAD_EXITING | proc::CR8_STORE_EXITING;
+    constexpr std::uint32_t by_mode = xapic_mode_controls | x2apic_mode_controls;
+    if (!capabilities.proc().may_set(proc::USE_TPR_SHADOW) || !capabilities.proc().may_clear(cr8) ||
+        !capabilities.proc2().may_set(proc2::VIRTUAL_INTERRUPT_DELIVERY | by_mode))
+        return std::nullopt;
+    controls.proc = (controls.proc & ~cr8) | proc::USE_TPR_SHADOW;
+    controls.proc2 |= proc2::VIRTUAL_INTERRUPT_DELIVERY;
     return controls;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <optional>
 
 #include "arch/isa/cpuid.hpp"
 #include "vmx/capabilities.hpp"
@@ -121,25 +122,28 @@ inline constexpr std::uint32_t LOAD_PKRS = 1u << 22;
 
 }  // namespace control
 
-// Hardware help that is used where the processor has it and the caller asks for it.
-struct ControlOptions {
-    bool tpr_shadow{};
-    bool virtualize_x2apic_mode{};        // these three need the TPR shadow
-    bool apic_register_virtualization{};
-    bool virtual_interrupt_delivery{};
-};
-
 // The control words with which every guest starts.
 struct Controls {
     std::uint32_t pin{}, proc{}, proc2{}, exit{}, entry{};
 
     constexpr bool has_proc(std::uint32_t bits) const { return (proc & bits) == bits; }
     constexpr bool has_proc2(std::uint32_t bits) const { return (proc2 & bits) == bits; }
+    constexpr bool deliver_virtual_interrupts() const {
+        return has_proc2(control::proc2::VIRTUAL_INTERRUPT_DELIVERY);
+    }
     friend constexpr bool operator==(const Controls&, const Controls&) = default;
 };
 
-[[nodiscard]] std::expected<Controls, Refusal> choose_controls(const Capabilities& capabilities,
-                                                               const ControlOptions& options = {});
+[[nodiscard]] std::expected<Controls, Refusal> choose_controls(const Capabilities& capabilities);
+
+// The secondary controls that follow the mode of a guest's local APIC (SDM 29.4 and 29.5). In xAPIC mode the registers
+// other than TPR, EOI and ICR are not virtualised, so that each other access exits before it is done.
+inline constexpr std::uint32_t xapic_mode_controls = control::proc2::VIRTUALIZE_APIC_ACCESSES;
+inline constexpr std::uint32_t x2apic_mode_controls =
+    control::proc2::VIRTUALIZE_X2APIC_MODE | control::proc2::APIC_REGISTER_VIRTUALIZATION;
+// `controls` of a guest whose interrupts the processor delivers (SDM chapter 29), with none of the above set. Nothing
+// where the processor does not offer all of it.
+[[nodiscard]] std::optional<Controls> with_virtual_interrupts(Controls controls, const Capabilities& capabilities);
 
 // The checks that come before a capability MSR may be read. `leaf1` is CPUID leaf 1.
 [[nodiscard]] std::expected<void, Refusal> check_processor(const isa::CpuidResult& leaf1);

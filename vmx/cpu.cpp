@@ -62,13 +62,13 @@ void clear_xss() {
 
 }  // namespace
 
-std::expected<Platform, Refusal> probe(const ControlOptions& options) {
+std::expected<Platform, Refusal> probe() {
     if (const auto ok = check_this_processor(); !ok) return std::unexpected(ok.error());
     const Capabilities capabilities = read_capabilities();
-    const auto controls = choose_controls(capabilities, options);
+    const auto controls = choose_controls(capabilities);
     if (!controls) return std::unexpected(controls.error());
     if (const auto ok = check_capabilities(capabilities); !ok) return std::unexpected(ok.error());
-    return Platform{capabilities, *controls};
+    return Platform{capabilities, *controls, with_virtual_interrupts(*controls, capabilities).has_value()};
 }
 
 std::expected<void, Refusal> enable(mm::FramePool& pool, const Platform& platform) {

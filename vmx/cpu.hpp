@@ -12,10 +12,11 @@ namespace bulkhead::vmx {
 struct Platform {
     Capabilities capabilities;
     Controls controls;
+    bool virtual_interrupts{};  // see with_virtual_interrupts
 };
 
 // Looks at this CPU and changes nothing.
-[[nodiscard]] std::expected<Platform, Refusal> probe(const ControlOptions& options = {});
+[[nodiscard]] std::expected<Platform, Refusal> probe();
 
 // Takes this CPU into VMX root operation: IA32_FEATURE_CONTROL (where firmware left it open), CR0, CR4, IA32_XSS = 0,
 // VMXON, and no translation left from before. Refused where this CPU cannot run with the controls of `platform`.

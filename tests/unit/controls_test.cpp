@@ -98,15 +98,17 @@ constexpr bool fits(std::uint32_t word, AllowedSettings allowed) {
 
 TEST_P(SupportedProcessor, GetsControlsThatItAllows) {
     const Capabilities& c = GetParam().capabilities;
-    for (const ControlOptions options : {ControlOptions{}, ControlOptions{true, true, true, true}}) {
-        const auto controls = choose_controls(c, options);
-        ASSERT_TRUE(controls) << controls.error().missing << " " << controls.error().name;
-        EXPECT_TRUE(fits(controls->pin, c.pin()));
-        EXPECT_TRUE(fits(controls->proc, c.proc()));
-        EXPECT_TRUE(fits(controls->proc2, c.proc2()));
-        EXPECT_TRUE(fits(controls->exit, c.exit_controls()));
-        EXPECT_TRUE(fits(controls->entry, c.entry_controls()));
-    }
+    const auto controls = choose_controls(c);
+    ASSERT_TRUE(controls) << controls.error().missing << " " << controls.error().name;
+    const auto fit = [&](const Controls& words) {
+        EXPECT_TRUE(fits(words.pin, c.pin()));
+        EXPECT_TRUE(fits(words.proc, c.proc()));
+        EXPECT_TRUE(fits(words.proc2, c.proc2()));
+        EXPECT_TRUE(fits(words.exit, c.exit_controls()));
+        EXPECT_TRUE(fits(words.entry, c.entry_controls()));
+    };
+    fit(*controls);
+    if (const auto more = with_virtual_interrupts(*controls, c)) fit(*more);
     EXPECT_TRUE(check_capabilities(c));
 }
 
@@ -217,30 +219,31 @@ TEST(Controls, KeepWhatTheProcessorRequiresAndTheTableDoesNotKnow) {
     EXPECT_EQ(choose_controls(skylake)->pin & 1u << 10, 0u);
 }
 
-TEST(Controls, TakeTheTprShadowAndWhatBuildsOnItWhenAsked) {
+TEST(Controls, VirtualInterruptsComeWithTheTprShadow) {
     using namespace control;
-    const auto controls = choose_controls(bochs, {.tpr_shadow = true,
-                                                  .virtualize_x2apic_mode = true,
-                                                  .apic_register_virtualization = true,
-                                                  .virtual_interrupt_delivery = true});
+    const auto controls = with_virtual_interrupts(*choose_controls(bochs), bochs);
     ASSERT_TRUE(controls);
     EXPECT_TRUE(controls->has_proc(proc::USE_TPR_SHADOW));
     EXPECT_EQ(controls->proc & (proc::CR8_LOAD_EXITING | proc::CR8_STORE_EXITING), 0u);
-    EXPECT_TRUE(controls->has_proc2(proc2::VIRTUALIZE_X2APIC_MODE | proc2::APIC_REGISTER_VIRTUALIZATION |
-                                    proc2::VIRTUAL_INTERRUPT_DELIVERY));
+    EXPECT_TRUE(controls->deliver_virtual_interrupts());
+    EXPECT_EQ(controls->proc2 & (xapic_mode_controls | x2apic_mode_controls), 0u) << "the mode decides";
+    // SDM 26.2.1.1: not both.
+    EXPECT_EQ(xapic_mode_controls & x2apic_mode_controls, 0u);
 }
 
-// SDM 26.2.1.1: with "use TPR shadow" 0, these must be 0.
-TEST(Controls, DoWithoutWhatNeedsTheTprShadowWhenItIsMissing) {
+TEST(Controls, NoVirtualInterruptsWhereAPartOfThemIsMissing) {
     using namespace control;
+    const auto controls = *choose_controls(bochs);
     Capabilities c = bochs;
     c.true_procbased &= ~(std::uint64_t{proc::USE_TPR_SHADOW} << 32);
-    const auto controls = choose_controls(c, {true, true, true, true});
-    ASSERT_TRUE(controls);
-    EXPECT_EQ(controls->proc2 & (proc2::VIRTUALIZE_X2APIC_MODE | proc2::APIC_REGISTER_VIRTUALIZATION |
-                                 proc2::VIRTUAL_INTERRUPT_DELIVERY),
-              0u);
-    EXPECT_TRUE(controls->has_proc(proc::CR8_LOAD_EXITING | proc::CR8_STORE_EXITING));
+    EXPECT_FALSE(with_virtual_interrupts(controls, c));
+    for (const std::uint32_t bit : {proc2::VIRTUAL_INTERRUPT_DELIVERY, proc2::VIRTUALIZE_X2APIC_MODE,
+                                    proc2::APIC_REGISTER_VIRTUALIZATION, proc2::VIRTUALIZE_APIC_ACCESSES}) {
+        c = bochs;
+        c.procbased2 &= ~(std::uint64_t{bit} << 32);
+        EXPECT_FALSE(with_virtual_interrupts(controls, c)) << bit;
+    }
+    EXPECT_FALSE(with_virtual_interrupts(controls, sandy_bridge));
 }
 
 TEST(Support, IsRefusedWithoutVtx) {

@@ -461,7 +461,7 @@ class UnexpectedExit : public HandlerTest, public testing::WithParamInterface<un
 
 // Reasons for which no control of ours asks, and those that nobody defines (SDM appendix C).
 INSTANTIATE_TEST_SUITE_P(Reasons, UnexpectedExit,
-                         testing::Values(4, 5, 6, 14, 16, 29, 35, 37, 38, 42, 43, 44, 45, 46, 47, 49, 51, 56, 57, 58,
+                         testing::Values(4, 5, 6, 14, 16, 29, 35, 37, 38, 42, 43, 44, 46, 47, 49, 51, 56, 57, 58,
                                          61, 62, 66, 71, 72, 73, 74, 75));
 
 TEST_P(UnexpectedExit, StopsThatGuestAlone) {

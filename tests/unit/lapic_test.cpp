@@ -272,6 +272,7 @@ TEST_F(LapicTest, OtherModelsMatchNothing) {
 // ---- the processor may keep IRR and ISR
 
 struct FakeAssist final : InterruptAssist {
+    bool delivers() const override { return in_hardware; }
     void post(std::uint8_t vector) override { posted.push_back(vector); }
     std::uint8_t requested() const override { return 0x77; }
     std::uint8_t in_service() const override { return 0x66; }
@@ -284,9 +285,28 @@ struct FakeAssist final : InterruptAssist {
     void give_back() override { taken = false; }
     std::vector<std::uint8_t> posted;
     std::vector<std::pair<std::uint8_t, bool>> eoi_exits;
+    bool in_hardware = false;
     bool taken = false;
     int takes = 0;
 };
+
+TEST_F(LapicTest, WhatTheAssistDeliversIsNotInjected) {
+    enable();
+    FakeAssist assist;
+    assist.in_hardware = true;
+    lapic.bind(assist);
+    fixed(0x77);
+    EXPECT_TRUE(lapic.interrupt_deliverable()) << "it ends a HLT";
+    EXPECT_FALSE(lapic.injection_due());
+    EXPECT_EQ(lapic.acknowledge(), std::nullopt);
+    lapic.accept({.delivery = DeliveryMode::ext_int});
+    EXPECT_FALSE(lapic.injection_due()) << "LINT0 is not asserted";
+    lapic.set_lint(0, true);
+    lapic.accept({.delivery = DeliveryMode::ext_int});
+    EXPECT_TRUE(lapic.injection_due());
+    EXPECT_TRUE(lapic.acknowledge()) << "the 8259A's";
+    EXPECT_FALSE(lapic.injection_due());
+}
 
 TEST_F(LapicTest, AnAssistIsToldAndAsked) {
     enable();

@@ -180,6 +180,7 @@ class MonitorTest : public testing::Test {
             config.loader = guest::Loader::flat;
             config.kernel = "kernel";
             config.console = i + 1;
+            config.apic_virtualization = false;  // see virtual_interrupts_test.cpp
         }
         the_system.config.count = 2;
         for (unsigned i = 0; i < 2; ++i) the_system.doorbells[i].apic_id = apic_ids[i];
