@@ -99,9 +99,10 @@ void route_uart(const Handover& handover) {
 void print_summary() {
     const Handover& h = *the_system.handover;
     const vmx::Platform& p = the_system.platform;
-    log("VT-x: EPT{}{}, VPID {}, unrestricted guest, preemption timer 1/{} TSC",
+    log("VT-x: EPT{}{}, VPID {}, unrestricted guest, {}preemption timer 1/{} TSC",
         p.capabilities.ept_2mib_pages() ? ", 2-MiB pages" : "", p.capabilities.ept_accessed_dirty() ? ", A/D" : "",
-        p.controls.has_proc2(vmx::control::proc2::ENABLE_VPID), 1u << p.capabilities.preemption_timer_shift());
+        p.controls.has_proc2(vmx::control::proc2::ENABLE_VPID),
+        p.virtual_interrupts ? "APIC virtualisation, " : "", 1u << p.capabilities.preemption_timer_shift());
     for (Vm* vm : the_system.guests()) {
         char storage[64];
         TextBuffer cpus{storage};

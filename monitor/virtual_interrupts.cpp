@@ -77,13 +77,12 @@ void VirtualInterrupts::prepare() {
 
 void VirtualInterrupts::follow_mode() {
     const bool x2apic = vcpu_.lapic.is_x2apic();
-    const std::uint32_t wanted = x2apic ? vmx::x2apic_mode_controls : 0;
-    if (wanted == mode_controls_) return;
-    constexpr std::uint32_t by_mode = vmx::xapic_mode_controls | vmx::x2apic_mode_controls;
+    if (x2apic == x2apic_) return;
+    x2apic_ = x2apic;
     const std::uint32_t controls = vmx::read<field::SECONDARY_PROCESSOR_BASED_CONTROLS>();
-    vmx::write<field::SECONDARY_PROCESSOR_BASED_CONTROLS>((controls & ~by_mode) | wanted);
+    vmx::write<field::SECONDARY_PROCESSOR_BASED_CONTROLS>(x2apic ? controls | vmx::x2apic_mode_controls
+                                                                 : controls & ~vmx::x2apic_mode_controls);
     vmx::write<field::MSR_BITMAP_ADDRESS>(vcpu_.vm.msr_bitmap(x2apic));
-    mode_controls_ = wanted;
 }
 
 }  // namespace bulkhead::monitor

@@ -47,8 +47,8 @@ class VirtualInterrupts final : public guest::InterruptAssist {
     std::uint8_t highest_posted_{};          // 0: none
     bool eoi_exits_changed_{};
     std::array<std::uint64_t, 4> eoi_exits_{};
-    std::uint16_t saved_status_{};   // while its VMCS is not current
-    std::uint32_t mode_controls_{};  // in the VMCS
+    std::uint16_t saved_status_{};  // while its VMCS is not current
+    bool x2apic_{};                 // as the VMCS has it
 };
 
 }  // namespace bulkhead::monitor

@@ -209,9 +209,8 @@ std::expected<Controls, Refusal> choose_controls(const Capabilities& capabilitie
 
 std::optional<Controls> with_virtual_interrupts(Controls controls, const Capabilities& capabilities) {
     constexpr std::uint32_t cr8 = proc::CR8_LOAD_EXITING | proc::CR8_STORE_EXITING;
-    constexpr std::uint32_t by_mode = xapic_mode_controls | x2apic_mode_controls;
     if (!capabilities.proc().may_set(proc::USE_TPR_SHADOW) || !capabilities.proc().may_clear(cr8) ||
-        !capabilities.proc2().may_set(proc2::VIRTUAL_INTERRUPT_DELIVERY | by_mode))
+        !capabilities.proc2().may_set(proc2::VIRTUAL_INTERRUPT_DELIVERY | x2apic_mode_controls))
         return std::nullopt;
     controls.proc = (controls.proc & ~cr8) | proc::USE_TPR_SHADOW;
     controls.proc2 |= proc2::VIRTUAL_INTERRUPT_DELIVERY;

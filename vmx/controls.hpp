@@ -136,13 +136,11 @@ struct Controls {
 
 [[nodiscard]] std::expected<Controls, Refusal> choose_controls(const Capabilities& capabilities);
 
-// The secondary controls that follow the mode of a guest's local APIC (SDM 29.4 and 29.5). In xAPIC mode the registers
-// other than TPR, EOI and ICR are not virtualised, so that each other access exits before it is done.
-inline constexpr std::uint32_t xapic_mode_controls = control::proc2::VIRTUALIZE_APIC_ACCESSES;
+// The secondary controls that are set while the guest's local APIC is in x2APIC mode (SDM 29.5).
 inline constexpr std::uint32_t x2apic_mode_controls =
     control::proc2::VIRTUALIZE_X2APIC_MODE | control::proc2::APIC_REGISTER_VIRTUALIZATION;
-// `controls` of a guest whose interrupts the processor delivers (SDM chapter 29), with none of the above set. Nothing
-// where the processor does not offer all of it.
+// `controls` of a guest whose interrupts the processor delivers (SDM chapter 29), with the above not set. Nothing where
+// the processor does not offer all of it.
 [[nodiscard]] std::optional<Controls> with_virtual_interrupts(Controls controls, const Capabilities& capabilities);
 
 // The checks that come before a capability MSR may be read. `leaf1` is CPUID leaf 1.
