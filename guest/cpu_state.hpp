@@ -41,8 +41,9 @@ class CpuState {
     // The 128-bit register XMMn, for emulated SSE moves.
     virtual std::array<std::uint64_t, 2> xmm(unsigned n) const = 0;
     virtual void set_xmm(unsigned n, const std::array<std::uint64_t, 2>& value) = 0;
-    // An operand in memory that the emulated instruction is about to access: it may meet a breakpoint.
-    virtual void accesses(GuestVirt, unsigned /*size*/, bool /*write*/) const {}
+    // The breakpoints that the access to an operand in memory meets, as bits of the pending debug exceptions.
+    virtual std::uint64_t breakpoints_at(GuestVirt, unsigned /*size*/, bool /*write*/) const { return 0; }
+    virtual bool breakpoints_enabled() const { return false; }
     // MMn, as an MMX instruction reads and writes it: the x87 tag word becomes valid, TOS zero (SDM volume 1, 9.5.1).
     virtual std::uint64_t mm(unsigned n) = 0;
     virtual void set_mm(unsigned n, std::uint64_t value) = 0;

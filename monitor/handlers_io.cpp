@@ -60,6 +60,7 @@ Next emulate(ExitContext& c) {
     emulator::Walk walk{state, vm.memory(), {.physical_bits = vm.cpuid().physical_address_bits()}, &pdptes};
     MachinePorts ports{c.vcpu};
     const emulator::Result result = emulator::emulate(state, bus, walk, &ports);
+    Vcpu::meet(result.breakpoints);
     switch (result.outcome) {
         case emulator::Outcome::fault: return raise(c, result.fault);
         case emulator::Outcome::unsupported: return give_up(c, state, bus, walk);

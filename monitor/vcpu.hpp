@@ -78,16 +78,18 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     void complete_instruction();
     // The same of one that loads SS: interrupts, and #DB of a single step, wait for the next.
     void complete_load_of_ss();
-    // An access to a port or to data, done in the processor's place, may meet a breakpoint: the trap is due with the
-    // next entry.
+    // An access to a port, done in the processor's place, may meet a breakpoint: the trap is due with the next entry.
     void trace_port(std::uint16_t port, unsigned size) {
         if (breakpoints_enabled()) [[unlikely]]
             meet_breakpoints_of_port(port, size);
     }
-    void trace_data(std::uint64_t linear, unsigned size, bool write) {
-        if (breakpoints_enabled()) [[unlikely]]
-            meet(breakpoints().match_data(linear, size, write));
+    // The same of data in two steps, since an instruction that faults in the end has met none. In the pending debug
+    // exceptions' bits.
+    static std::uint64_t breakpoints_at(std::uint64_t linear, unsigned size, bool write) {
+        return breakpoints_enabled() ? breakpoints().match_data(linear, size, write) : 0;
     }
+    static void meet(std::uint64_t pending);
+    static bool breakpoints_enabled() { return (vmx::read<vmx::field::GUEST_DR7>() & 0xff) != 0; }
 
     isa::Registers registers;  // all but RSP
 
@@ -127,9 +129,7 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     void initialize();
     void begin_at(std::uint16_t segment, std::uint16_t offset);
     void end_shadow();
-    static bool breakpoints_enabled() { return (vmx::read<vmx::field::GUEST_DR7>() & 0xff) != 0; }
     static guest::Breakpoints breakpoints();
-    static void meet(std::uint64_t pending);
     void meet_breakpoints_of_port(std::uint16_t port, unsigned size);
     void set_windows(bool interrupt, bool nmi);
 

@@ -29,9 +29,10 @@ class VcpuState final : public guest::CpuState {
     std::uint32_t pkru() const override;
     std::array<std::uint64_t, 2> xmm(unsigned n) const override;
     void set_xmm(unsigned n, const std::array<std::uint64_t, 2>& value) override;
-    void accesses(GuestVirt first, unsigned size, bool write) const override {
-        vcpu_.trace_data(first.value, size, write);
+    std::uint64_t breakpoints_at(GuestVirt first, unsigned size, bool write) const override {
+        return Vcpu::breakpoints_at(first.value, size, write);
     }
+    bool breakpoints_enabled() const override { return Vcpu::breakpoints_enabled(); }
     std::uint64_t mm(unsigned n) override;
     void set_mm(unsigned n, std::uint64_t value) override;
     bool x87_exception_pending() const override;

@@ -58,7 +58,7 @@ Result emulate(CpuState& cpu, Bus& bus, Translate& translate, Ports* ports) {
     if (!outcome) return {outcome.error().outcome, outcome.error().fault};
     // RF holds for one instruction (SDM volume 3, 17.3.1.1).
     if (*outcome == Outcome::done && (cpu.rflags() & isa::rflags::RF)) cpu.set_rflags(cpu.rflags() & ~isa::rflags::RF);
-    return {*outcome, {}, execution.loaded_ss(), single_step};
+    return {*outcome, {}, execution.loaded_ss(), single_step, memory.breakpoints_met()};
 }
 
 unsigned peek_instruction(const CpuState& cpu, Bus& bus, Translate& translate, std::span<std::byte, 15> to) {

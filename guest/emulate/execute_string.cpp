@@ -23,8 +23,10 @@ Expected<Outcome> Execution::string() {
         set_flags(flags_);
         return Outcome::done;
     }
-    // With TF set there is a trap after each iteration.
-    unsigned budget = cpu_.rflags() & isa::rflags::TF ? 1 : repeat_chunk;
+    // With TF set there is a trap after each iteration, and with a breakpoint after that which meets it (SDM volume 3,
+    // 17.3.1.2 and 17.3.1.4).
+    const bool traced = (cpu_.rflags() & isa::rflags::TF) || cpu_.breakpoints_enabled();
+    unsigned budget = traced ? 1 : repeat_chunk;
     const unsigned size = insn_.address_size;
     bool finished = address_register(Gpr::RCX, size) == 0;
     while (!finished && budget-- != 0) {

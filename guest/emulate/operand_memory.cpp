@@ -115,7 +115,7 @@ Expected<Location> OperandMemory::locate(Segment name, std::uint64_t offset, uns
     }
     // Comes last: a page fault has priority (SDM volume 3, table 6-2).
     if (misaligned(*first, size)) return stop({isa::Exception::AC, 0u, 0});
-    cpu_.accesses(*first, size, kind == Access::Kind::write);
+    breakpoints_met_ |= cpu_.breakpoints_at(*first, size, kind == Access::Kind::write);
     return location;
 }
 

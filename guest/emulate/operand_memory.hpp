@@ -46,6 +46,8 @@ class OperandMemory {
 
     const isa::SegmentRegister& segment(isa::Segment s);
     bool canonical(std::uint64_t linear) const;
+    // By the operands that were located, as bits of the pending debug exceptions.
+    std::uint64_t breakpoints_met() const { return breakpoints_met_; }
     // Whether near control flow can go on at `rip`.
     bool valid_target(std::uint64_t rip);
 
@@ -72,6 +74,7 @@ class OperandMemory {
     std::array<std::optional<isa::SegmentRegister>, 8> segments_{};
     std::array<Translation, 4> translations_{};
     unsigned next_translation_{};
+    std::uint64_t breakpoints_met_{};
 };
 
 }  // namespace bulkhead::guest::emulator

@@ -20,6 +20,7 @@ struct Result {
     isa::Fault fault{};
     bool loaded_ss{};    // done: blocking by MOV SS begins, and #DB waits for the next instruction
     bool single_step{};  // done, restart: RFLAGS.TF was set when the instruction started, so #DB with DR6.BS is due
+    std::uint64_t breakpoints{};  // done, restart: that its operands met, as pending debug exceptions
 };
 
 // Why an instruction stopped short.

@@ -36,20 +36,20 @@ TEST_F(EmulateExecute, PageCrossingIsTwoAccesses) {
 
 // For breakpoints, which are on linear addresses and meet an operand as a whole.
 TEST_F(EmulateExecute, TellsOfItsOperandsInMemory) {
-    using Accessed = FakeCpu::Accessed;
     start(64, {0x48, 0x89, 0x03});  // MOV [RBX], RAX
     cpu.gprs[Gpr::RBX] = other_at - 3;
+    cpu.breakpoint = other_at + 4;
     translate.frames[other_at] = 0x40000;
-    expect_done();
-    EXPECT_EQ(cpu.accessed, (Accessed{other_at - 3, 8, true}));
+    EXPECT_EQ(run().breakpoints, FakeCpu::met);
     start(64, {0x8b, 0x03});  // MOV EAX, [RBX]
-    expect_done();
-    EXPECT_EQ(cpu.accessed, (Accessed{other_at - 3, 4, false}));
-    cpu.accessed.reset();
-    translate.absent[other_at] = true;
-    start(64, {0x48, 0x89, 0x03});
-    EXPECT_EQ(run().outcome, Outcome::fault);
-    EXPECT_FALSE(cpu.accessed) << "an access that faults meets none";
+    cpu.breakpoint_at_reads = true;
+    EXPECT_EQ(run().breakpoints, 0u) << "its four bytes end before";
+    start(64, {0x8b, 0x03});
+    cpu.breakpoint = other_at;
+    EXPECT_EQ(run().breakpoints, FakeCpu::met);
+    cpu.breakpoint_at_reads = false;
+    start(64, {0x8b, 0x03});
+    EXPECT_EQ(run().breakpoints, 0u) << "of writes alone";
 }
 
 TEST_F(EmulateExecute, PageFaultOnTheSecondPageWritesNothing) {

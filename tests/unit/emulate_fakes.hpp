@@ -51,17 +51,14 @@ struct FakeCpu final : guest::CpuState {
     std::uint32_t pkru() const override { return keys; }
     std::array<std::uint64_t, 2> xmm(unsigned n) const override { return xmms.at(n); }
     void set_xmm(unsigned n, const std::array<std::uint64_t, 2>& value) override { xmms.at(n) = value; }
-    void accesses(GuestVirt first, unsigned size, bool write) const override {
-        accessed = {first.value, size, write};
+    std::uint64_t breakpoints_at(GuestVirt first, unsigned size, bool write) const override {
+        return breakpoint && *breakpoint - first.value < size && (write || breakpoint_at_reads) ? met : 0;
     }
+    bool breakpoints_enabled() const override { return breakpoint.has_value(); }
 
-    struct Accessed {
-        std::uint64_t first;
-        unsigned size;
-        bool write;
-        bool operator==(const Accessed&) const = default;
-    };
-    mutable std::optional<Accessed> accessed;  // last
+    static constexpr std::uint64_t met = 0x1001;
+    std::optional<std::uint64_t> breakpoint;  // of one byte
+    bool breakpoint_at_reads{};
     std::uint64_t mm(unsigned n) override { return mms.at(n); }
     void set_mm(unsigned n, std::uint64_t value) override { mms.at(n) = value; }
     bool x87_exception_pending() const override { return x87_pending; }

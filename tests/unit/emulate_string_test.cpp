@@ -38,6 +38,37 @@ TEST_F(EmulateString, SingleStepTrapsAfterEachIteration) {
     EXPECT_TRUE(second.single_step);
 }
 
+// SDM volume 3, 17.3.1.2: the trap comes after the iteration that meets the breakpoint.
+TEST_F(EmulateString, ABreakpointTrapsAfterItsIteration) {
+    start(64, {0xf3, 0xaa});
+    cpu.gprs[Gpr::RDI] = data_at;
+    cpu.gprs[Gpr::RCX] = 3;
+    cpu.breakpoint = data_at + 1;
+    EXPECT_EQ(run().breakpoints, 0u);
+    const Result second = run();
+    EXPECT_EQ(second.outcome, Outcome::restart);
+    EXPECT_EQ(second.breakpoints, FakeCpu::met);
+    EXPECT_EQ(cpu.gprs[Gpr::RCX], 1u);
+    const Result third = run();
+    EXPECT_EQ(third.outcome, Outcome::done);
+    EXPECT_EQ(third.breakpoints, 0u);
+}
+
+// A data breakpoint is a trap: an instruction that faults has not got there.
+TEST_F(EmulateString, AnIterationThatFaultsMeetsNoBreakpoint) {
+    start(64, {0xa4});  // MOVSB
+    cpu.gprs[Gpr::RSI] = data_at;
+    cpu.gprs[Gpr::RDI] = other_at;
+    cpu.breakpoint = data_at;
+    cpu.breakpoint_at_reads = true;
+    translate.absent[other_at] = true;
+    const Result result = run();
+    EXPECT_EQ(result.outcome, Outcome::fault);
+    EXPECT_EQ(result.breakpoints, 0u);
+    translate.absent.clear();
+    EXPECT_EQ(run().breakpoints, FakeCpu::met);
+}
+
 TEST_F(EmulateString, AFaultInTheMiddleKeepsWhatIsDone) {
     start(64, {0xf3, 0xa5});  // REP MOVSD
     cpu.gprs[Gpr::RSI] = data_at + 0x100;
