@@ -97,9 +97,9 @@ std::uint64_t Execution::effective_address() const {
     return address & mask_of(insn_.address_size);
 }
 
-Expected<Location> Execution::locate(Access::Kind kind, unsigned size) {
+Expected<Location> Execution::locate(Access::Kind kind, unsigned size, Alignment alignment) {
     return memory_.locate(insn_.memory.segment, effective_address(), size, kind,
-                          insn_.aligned ? Alignment::required : Alignment::checked);
+                          insn_.aligned ? Alignment::required : alignment);
 }
 
 std::uint64_t Execution::register_value(const Operand& operand) const {

@@ -109,7 +109,7 @@ class Execution {
 
     // Operands. A memory destination that is read and written is located once, for writing.
     std::uint64_t effective_address() const;
-    Expected<Location> locate(Access::Kind kind, unsigned size);
+    Expected<Location> locate(Access::Kind kind, unsigned size, Alignment alignment = Alignment::checked);
     Expected<std::uint64_t> value_of(const Operand& operand);
     Expected<void> modify(const AluResult& result, const Location& location);
     Expected<std::uint64_t> destination_for_update(Location& location);

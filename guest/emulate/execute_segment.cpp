@@ -79,7 +79,7 @@ Expected<void> Execution::move_to_segment() {
 // LDS and its kind; unlike MOV, LSS holds back no interrupt (SDM volume 3, 6.8.3).
 Expected<void> Execution::load_far() {
     const unsigned size = insn_.operand_size;
-    const auto located = locate(Access::Kind::read, size + 2);
+    const auto located = locate(Access::Kind::read, size + 2, Alignment::pointer);
     if (!located) return std::unexpected(located.error());
     Bytes bytes{};
     if (const auto read = memory_.read(*located, bytes); !read) return read;
@@ -112,7 +112,7 @@ Expected<isa::SegmentRegister> Execution::code_segment_for(std::uint16_t selecto
 
 Expected<void> Execution::branch_far() {
     const unsigned size = insn_.operand_size;
-    const auto located = locate(Access::Kind::read, size + 2);
+    const auto located = locate(Access::Kind::read, size + 2, Alignment::pointer);
     if (!located) return std::unexpected(located.error());
     Bytes bytes{};
     if (const auto read = memory_.read(*located, bytes); !read) return read;

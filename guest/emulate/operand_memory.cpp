@@ -88,9 +88,9 @@ std::expected<GuestPhys, isa::Fault> OperandMemory::physical(GuestVirt address, 
     return translated;
 }
 
-// SDM volume 3, 6.15, interrupt 17: of a far pointer its offset counts, and 16 bytes are as the processor likes.
-bool OperandMemory::misaligned(GuestVirt address, unsigned size) const {
-    return size < 16 && !address.is_aligned(std::bit_floor(size)) && user_ && (cpu_.cr0() & isa::cr0::AM) && (cpu_.rflags() & isa::rflags::AC);
+// SDM volume 3, table 6-7; 16 bytes are as the processor likes.
+bool OperandMemory::misaligned(GuestVirt address, unsigned unit) const {
+    return unit < 16 && !address.is_aligned(std::bit_floor(unit)) && user_ && (cpu_.cr0() & isa::cr0::AM) && (cpu_.rflags() & isa::rflags::AC);
 }
 
 Expected<Location> OperandMemory::locate(Segment name, std::uint64_t offset, unsigned size, Access::Kind kind,
@@ -114,7 +114,7 @@ Expected<Location> OperandMemory::locate(Segment name, std::uint64_t offset, uns
         location.second_size = static_cast<std::uint8_t>(size - first_size);
     }
     // Comes last: a page fault has priority (SDM volume 3, table 6-2).
-    if (misaligned(*first, size)) return stop({isa::Exception::AC, 0u, 0});
+    if (misaligned(*first, alignment == Alignment::pointer ? size - 2 : size)) return stop({isa::Exception::AC, 0u, 0});
     breakpoints_met_ |= cpu_.breakpoints_at(*first, size, kind == Access::Kind::write);
     return location;
 }

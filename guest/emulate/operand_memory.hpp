@@ -21,6 +21,7 @@ struct Location {
 
 enum class Alignment : std::uint8_t {
     checked,   // #AC where alignment checking is on
+    pointer,   // the same of a far pointer: to the size of its offset
     required,  // else #GP(0)
 };
 
@@ -57,7 +58,7 @@ class OperandMemory {
     std::optional<isa::Fault> violation(isa::Segment segment, std::uint64_t offset, unsigned size, Access::Kind kind);
     std::expected<GuestPhys, isa::Fault> physical(GuestVirt address, Access::Kind kind);
     isa::Fault segment_fault(isa::Segment segment) const;
-    bool misaligned(GuestVirt address, unsigned size) const;
+    bool misaligned(GuestVirt address, unsigned unit) const;
 
     struct Translation {
         GuestVirt page{~0ull};  // none yet: no page's address

@@ -218,6 +218,25 @@ TEST_F(EmulateExecute, AlignmentCheck) {
     expect_fault({Exception::PF, 4u, data_at + 2});  // has priority
 }
 
+// SDM volume 3, table 6-7: two bytes for 16:16, four for 16:32.
+TEST_F(EmulateExecute, AFarPointerIsAlignedToItsOffset) {
+    const auto at = [this](unsigned code, std::uint64_t address) {
+        start(code, {0x0f, 0xb4, 0x1f});  // LFS BX, [BX] and LFS EBX, [EDI]
+        cpu.control0 |= isa::cr0::AM;
+        cpu.flags |= isa::rflags::AC;
+        cpu.privilege = 3;
+        cpu.gprs[Gpr::RBX] = cpu.gprs[Gpr::RDI] = address;
+    };
+    at(16, data_at + 2);
+    expect_done();  // the selector is null
+    at(16, data_at + 3);
+    expect_fault({Exception::AC, 0u, 0});
+    at(32, data_at + 4);
+    expect_done();
+    at(32, data_at + 2);
+    expect_fault({Exception::AC, 0u, 0});
+}
+
 TEST_F(EmulateExecute, SseNeedsItsControlBitsAndAlignment) {
     start(64, {0x0f, 0x28, 0x0b});  // MOVAPS XMM1, [RBX]
     cpu.gprs[Gpr::RBX] = data_at;
