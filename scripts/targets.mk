@@ -191,5 +191,7 @@ $(GUEST_FILES)/bench/initramfs.cpio: $(GUEST_FILES)/bench/init scripts/make-init
 # ---- images of make equivalence -------------------------------------------------------------------------------------
 EQUIVALENCE := $(GUEST_FILES)/equivalence
 include tests/equivalence/rules.mk
+include tests/twin/rules.mk
+test-guests: $(TWIN_IMAGES)
 
 -include $(wildcard $(BUILD)/programs/tests/*/*.d $(BUILD)/programs/tests/*/*/*.d)

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The instruction emulator against the processor, on the emulated machine: tests/twin, with its two images side by side.
+
+As guests alone: on the bare machine there is no test device, and nothing to compare with.
+"""
+import re
+
+import pytest
+from lab import BOOT, LINUX, PartitionState, boot, flat
+
+IMAGES = ("twin_64", "twin_32")
+
+
+@pytest.fixture(scope="module")
+def machine():
+    keys = {"loader": "multiboot", "memory": "16M", "test_device": "yes", "debug_exit": "yes"}
+    with boot("".join(flat(name, "", kernel=f"tests/{name}.elf", **keys) for name in IMAGES), cpus=2) as session:
+        yield session
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_no_difference(machine, name):
+    found = machine.expect(name, r"twin: (\d+) cases, (\d+) different", LINUX)
+    text = machine.text(name)
+    assert int(found[2]) == 0, "\n".join(re.findall(r"(?:DIFFERENT|FAIL).*", text))
+    assert int(found[1]) > 8000
+    machine.wait_state(name, PartitionState.EXITED, BOOT)
+    assert machine.results()[name]["status"] == 1
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_the_coverage_is_printed(machine, name):
+    machine.expect(name, r"twin: \d+ cases", LINUX)
+    rows = re.findall(r"^ *\S[^|\n]*?[0-9a-f]{2}(?:/\d)?[ \d]*\|([ \d]*)\|([ \d]*)$", machine.text(name).replace("\r", ""), re.MULTILINE)
+    assert len(rows) > 200
