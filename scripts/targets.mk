@@ -13,7 +13,7 @@ RUN ?=
 .PHONY: help setup guests run iso test unit system soak bench equivalence lint clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile scripts/targets.mk | sort | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile scripts/targets.mk tests/*/rules.mk | sort | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 	@echo
 	@echo 'run and iso take GUESTS=FILE, run takes RUN="arguments of scripts/run", the tests take FILTER=NAME.'
 
@@ -35,7 +35,8 @@ iso: ## make build/bulkhead.iso for a real PC: disc or USB stick, BIOS or UEFI
 
 test: ## set up, build and run every test
 	@scripts/setup
-	@$(MAKE) $(SUB) all guests $(BUILD)/check-config $(BUILD)/unit-tests $(BUILD)/differential-tests test-guests equivalence-programs
+	@$(MAKE) $(SUB) all guests $(BUILD)/check-config $(BUILD)/unit-tests $(BUILD)/differential-tests fuzz-targets test-guests \
+		equivalence-programs
 	@scripts/test --filter '$(FILTER)'
 
 unit: ## the unit tests alone
@@ -117,6 +118,7 @@ $(BUILD)/unit-tests: $(UNIT_OBJECTS) $(BUILD)/unit/libbulkhead.a
 -include $(HOST_OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d)
 
 include tests/differential/rules.mk
+include tests/fuzz/rules.mk
 
 # ---- programs for the system tests and the benchmarks ---------------------------------------------------------------
 PROGRAM := -m32 -std=c++20 -O2 -Wall -Wextra -ffreestanding -fno-pic -fno-exceptions -fno-rtti -fno-stack-protector \
