@@ -4,7 +4,7 @@
 FUZZ_CXX := clang++-16
 # Clang 16 says C++23 this way, and has what std::expected of GCC's library asks for, but says a smaller number.
 FUZZ_FLAGS := -std=c++2b -D__cpp_concepts=202002L -Wno-builtin-macro-redefined -Wno-macro-redefined -Itests/fake -I. \
-	-MMD -MP -g1 -O1 -Wall -Wextra -Werror -Wno-unused-const-variable -Wno-xor-used-as-pow -fno-omit-frame-pointer
+	-MMD -MP -g1 -O1 -Wall -Wextra -Werror -Wno-unused-const-variable -Wno-unused-function -Wno-xor-used-as-pow -fno-omit-frame-pointer
 FUZZ_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_SOURCES := $(filter guest/%.cpp lib/%.cpp drivers/acpi.cpp boot/boot_info.cpp monitor/console%.cpp,$(HOST_SOURCES))
 FUZZ_OBJECTS := $(FUZZ_SOURCES:%=$(BUILD)/fuzz/%.o)

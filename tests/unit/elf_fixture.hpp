@@ -76,6 +76,47 @@ inline void append_note(Image& to, const std::string& owner, std::uint32_t type,
     std::copy(contents.begin(), contents.end(), to.begin() + static_cast<std::ptrdiff_t>(at + 12 + owner_room));
 }
 
+inline void put_header(Image& image, std::size_t at, std::uint32_t flags) {
+    put<std::uint32_t>(image, at, 0x1badb002);
+    put<std::uint32_t>(image, at + 4, flags);
+    put<std::uint32_t>(image, at + 8, 0u - 0x1badb002 - flags);
+}
+
+// A Multiboot kernel: ELF at 1 MiB with 8 KiB of bss, its header at the start of its text.
+inline Image elf_kernel(std::uint32_t flags = 3, bool wide = false) {
+    Image text = numbered(0x1000);
+    put_header(text, 0, flags);
+    return make_elf(wide, 0x100020, {{1, 0x100000, 0x100000, text, 0x3000}});
+}
+
+// Not ELF: the header 40h into the file says that the file goes to 2 MiB.
+inline Image addressed_kernel(std::uint32_t load_end, std::uint32_t bss_end) {
+    Image image = numbered(0x2000);
+    put_header(image, 0x40, 0x10000);
+    const std::uint32_t addresses[] = {0x200040, 0x200000, load_end, bss_end, 0x200100};
+    std::memcpy(image.data() + 0x4c, addresses, sizeof addresses);
+    return image;
+}
+
+constexpr std::uint32_t phys32_entry = 18;
+
+template <class T>
+inline Image bytes_of(T value) {
+    Image image(sizeof value);
+    put(image, 0, value);
+    return image;
+}
+
+// A PVH kernel at 2 MiB with the note behind one of another owner and one of another type.
+inline Image pvh_kernel(bool wide, std::uint64_t entry = 0x200040) {
+    Image notes;
+    append_note(notes, "GNU", phys32_entry, numbered(20));
+    append_note(notes, "Xen", 6, numbered(5));
+    append_note(notes, "Xen", phys32_entry,
+                wide ? bytes_of<std::uint64_t>(entry) : bytes_of(static_cast<std::uint32_t>(entry)));
+    return make_elf(wide, 0x200000, {{1, 0xc0200000, 0x200000, numbered(0x1000), 0x2000}, {4, 0, 0, notes, 0}});
+}
+
 // As a PC with this much memory has it.
 inline std::vector<bulkhead::guest::E820Entry> pc_map(std::uint64_t size) {
     using bulkhead::GuestPhys;

@@ -16,28 +16,6 @@ using namespace bulkhead;
 using namespace bulkhead::guest;
 namespace ar = isa::access_rights;
 
-void put_header(Image& image, std::size_t at, std::uint32_t flags) {
-    put<std::uint32_t>(image, at, 0x1badb002);
-    put<std::uint32_t>(image, at + 4, flags);
-    put<std::uint32_t>(image, at + 8, 0u - 0x1badb002 - flags);
-}
-
-// An ELF kernel at 1 MiB with 8 KiB of bss, its header at the start of its text.
-Image elf_kernel(std::uint32_t flags = 3, bool wide = false) {
-    Image text = numbered(0x1000);
-    put_header(text, 0, flags);
-    return make_elf(wide, 0x100020, {{1, 0x100000, 0x100000, text, 0x3000}});
-}
-
-// Not ELF: the header 40h into the file says that the file goes to 2 MiB.
-Image addressed_kernel(std::uint32_t load_end, std::uint32_t bss_end) {
-    Image image = numbered(0x2000);
-    put_header(image, 0x40, 0x10000);
-    const std::uint32_t addresses[] = {0x200040, 0x200000, load_end, bss_end, 0x200100};
-    std::memcpy(image.data() + 0x4c, addresses, sizeof addresses);
-    return image;
-}
-
 class LoaderMultiboot : public testing::Test {
   protected:
     LoaderMultiboot() { resize(16 * mib); }

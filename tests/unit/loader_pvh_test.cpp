@@ -15,25 +15,6 @@ namespace {
 using namespace bulkhead;
 using namespace bulkhead::guest;
 
-constexpr std::uint32_t phys32_entry = 18;
-
-template <class T>
-Image bytes_of(T value) {
-    Image image(sizeof value);
-    put(image, 0, value);
-    return image;
-}
-
-// A kernel at 2 MiB with the note behind one of another owner and one of another type.
-Image pvh_kernel(bool wide, std::uint64_t entry = 0x200040) {
-    Image notes;
-    append_note(notes, "GNU", phys32_entry, numbered(20));
-    append_note(notes, "Xen", 6, numbered(5));
-    append_note(notes, "Xen", phys32_entry,
-                wide ? bytes_of<std::uint64_t>(entry) : bytes_of(static_cast<std::uint32_t>(entry)));
-    return make_elf(wide, 0x200000, {{1, 0xc0200000, 0x200000, numbered(0x1000), 0x2000}, {4, 0, 0, notes, 0}});
-}
-
 class LoaderPvh : public testing::TestWithParam<bool> {
   protected:
     std::expected<InitialState, LoadError> load() {
