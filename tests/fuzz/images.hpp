@@ -45,7 +45,8 @@ Bytes any_image(Input& in, Make make, std::size_t header) {
 // The RAM of a guest, whose pages come when they are written. A loader writes to what the map says is usable alone.
 class Ram final : public guest::Memory {
   public:
-    explicit Ram(Input& in) : size_((2 + in.below(48)) * mib) {
+    explicit Ram(Input& in) : Ram(in, (2 + in.below(48)) * mib) {}
+    Ram(Input& in, std::uint64_t size) : size_(size) {
         // A map that promises more than there is has to be found out.
         const std::uint64_t promised = in.below(16) == 0 ? size_ + 16 * mib : size_;
         map_ = {guest::E820Entry{GuestPhys{0}, 0x9fc00, guest::E820Type::usable},
