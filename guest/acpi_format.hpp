@@ -92,8 +92,7 @@ static_assert(offsetof(Fadt, sci_int) == 46 && offsetof(Fadt, pm_tmr_blk) == 76 
 static_assert(offsetof(Fadt, flags) == 112 && offsetof(Fadt, reset_reg) == 116 && offsetof(Fadt, x_dsdt) == 140);
 
 namespace fadt {
-inline constexpr std::uint32_t WBINVD = 1u << 0, PROC_C1 = 1u << 2, SLP_BUTTON = 1u << 5, FIX_RTC = 1u << 6,
-                               RESET_REG_SUP = 1u << 10;
+inline constexpr std::uint32_t WBINVD = 1u << 0, PROC_C1 = 1u << 2, SLP_BUTTON = 1u << 5, RESET_REG_SUP = 1u << 10;
 inline constexpr std::uint16_t LEGACY_DEVICES = 1u << 0, VGA_NOT_PRESENT = 1u << 2;
 }  // namespace fadt
 

@@ -6,8 +6,8 @@ namespace {
 
 // PM1 status and enable (ACPI specification, tables 4-13 and 4-14).
 namespace pm1 {
-constexpr std::uint16_t TMR = 1u << 0, GBL = 1u << 5, PWRBTN = 1u << 8;
-constexpr std::uint16_t implemented = TMR | GBL | PWRBTN;
+constexpr std::uint16_t TMR = 1u << 0, GBL = 1u << 5, PWRBTN = 1u << 8, RTC = 1u << 10;
+constexpr std::uint16_t implemented = TMR | GBL | PWRBTN | RTC;
 }  // namespace pm1
 // PM1 control (table 4-15).
 namespace cnt {
@@ -31,6 +31,12 @@ AcpiPm::AcpiPm(TimerQueue& timers, Delegate<void()> power_off)
 
 void AcpiPm::press_power_button() {
     status_ |= pm1::PWRBTN;
+    update();
+}
+
+void AcpiPm::rtc_interrupt(bool level) {
+    if (!level) return;
+    status_ |= pm1::RTC;
     update();
 }
 

@@ -25,6 +25,8 @@ class AcpiPm final : public PortDevice {
     InterruptLine& sci() { return sci_; }
     // As the button of the case would: the guest may shut itself down.
     void press_power_button();
+    // The real-time clock's interrupt line changes: its rise is the event RTC_STS.
+    void rtc_interrupt(bool level);
 
     std::uint32_t in(std::uint16_t port, unsigned size) override;
     void out(std::uint16_t port, unsigned size, std::uint32_t value) override;

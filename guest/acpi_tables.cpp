@@ -68,8 +68,8 @@ Fadt make_fadt(GuestPhys facs, GuestPhys dsdt) {
     t.century = cmos_century;
     // There is a serial port, but neither a display nor a keyboard: systems need not look for one.
     t.iapc_boot_arch = fadt::LEGACY_DEVICES | fadt::VGA_NOT_PRESENT;
-    // The power button is in PM1; there is no sleep button, and the RTC wakes nobody.
-    t.flags = fadt::WBINVD | fadt::PROC_C1 | fadt::SLP_BUTTON | fadt::FIX_RTC | fadt::RESET_REG_SUP;
+    // The power button and the RTC's alarm are in PM1; there is no sleep button.
+    t.flags = fadt::WBINVD | fadt::PROC_C1 | fadt::SLP_BUTTON | fadt::RESET_REG_SUP;
     t.reset_reg = io_register(PciHost::reset_port, 1);
     t.reset_value = PciHost::reset_value;
     seal(t);

@@ -27,10 +27,16 @@ void Machine::connect_interrupts() {
     pit_.irq().connect(fabric_.isa_input(0));
     i8042_.irq().connect(fabric_.isa_input(1));
     uart_.irq().connect(fabric_.isa_input(4));
-    rtc_.irq().connect(fabric_.isa_input(8));
+    rtc_.irq().connect(Delegate<void(bool)>::to<&Machine::rtc_interrupt>(this));
     acpi_pm_.sci().connect(fabric_.isa_input(AcpiPm::sci_irq));
     // A timer interrupt that is masked everywhere, as systems with another timer leave it, costs nothing.
     fabric_.watch(0, Delegate<void(bool)>::to<&Pit::watch>(&pit_));
+}
+
+// IRQ 8, and an event of the fixed hardware (ACPI specification 4.8.2.4).
+void Machine::rtc_interrupt(bool level) {
+    fabric_.isa_input(8)(level);
+    acpi_pm_.rtc_interrupt(level);
 }
 
 // The ranges are constants: that they fit and do not overlap is a property of this list.

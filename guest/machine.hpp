@@ -111,6 +111,7 @@ class Machine {
 
     void claim(std::uint16_t first, std::uint16_t last, PortDevice& device);
     void connect_interrupts();
+    void rtc_interrupt(bool level);
     void claim_addresses();
     void add_test_devices(const MachineConfig& config, SerialPeer& serial, MachineEvents& events);
     void add_fw_cfg(const MachineConfig& config, TimerQueue& timers);

@@ -83,10 +83,24 @@ TEST_F(AcpiPmTest, PowerButton) {
     EXPECT_FALSE(sci());
 }
 
+TEST_F(AcpiPmTest, AlarmOfTheRealTimeClock) {
+    pm.rtc_interrupt(true);
+    EXPECT_EQ(in(STS), 0x400u);
+    EXPECT_FALSE(sci());
+    out(EN, 0x400);
+    EXPECT_TRUE(sci());
+    out(STS, 0x400);
+    EXPECT_FALSE(sci()) << "the level alone is no event";
+    pm.rtc_interrupt(false);
+    EXPECT_EQ(in(STS), 0u);
+    pm.rtc_interrupt(true);
+    EXPECT_TRUE(sci());
+}
+
 TEST_F(AcpiPmTest, UnimplementedEnablesReadZero) {
     out(EN, 0xffff);
-    EXPECT_EQ(in(EN), 0x0121u);
-    EXPECT_EQ(in(STS, 4), 0x0121'0000u);
+    EXPECT_EQ(in(EN), 0x0521u);
+    EXPECT_EQ(in(STS, 4), 0x0521'0000u);
 }
 
 TEST_F(AcpiPmTest, PowerOff) {

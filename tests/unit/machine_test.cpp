@@ -126,6 +126,17 @@ TEST_F(MachineTest, RtcInterruptIsIrq8) {
     EXPECT_EQ(machine->lapic(0).acknowledge(), 0x48);
 }
 
+TEST_F(MachineTest, RtcInterruptIsAnEventOfTheFixedHardware) {
+    route_ioapic(0x8000);
+    out(0x602, 0x400, 2);
+    out(0x70, 0x0b);
+    out(0x71, 0x42);
+    pass_ms(1);
+    EXPECT_EQ(in(0x600, 2) & 0x400, 0x400u);
+    EXPECT_EQ(machine->lapic(0).acknowledge(), 0x49) << "the SCI";
+    EXPECT_EQ(machine->lapic(0).acknowledge(), std::nullopt) << "IRQ 8 is of the same priority class";
+}
+
 TEST_F(MachineTest, SciIsIrq9AndLevelTriggered) {
     route_ioapic(0x8000);
     out(0x602, 0x100, 2);
