@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Events whose delivery faults: gates that are absent, pages of the IDT and of stacks that are not there, for exceptions,
-// software events, interrupts and NMIs (SDM Vol. 3A, 6.13, 6.15 and table 6-5); NMIs and IRET (6.7.1).
+// Events whose delivery faults: gates that are absent, pages of the IDT and of stacks that are not there, for
+// exceptions, software events, interrupts and NMIs (SDM Vol. 3A, 6.13, 6.15 and table 6-5); NMIs and IRET (6.7.1).
 #include "interrupts.hpp"
 #include "rings.hpp"
 
@@ -51,7 +51,9 @@ void prepare() {
 }
 void tidy() {
     for (unsigned v = 0; v < 256; ++v) restore_gate(v);
-    asm volatile("push $0; mov %%rsp, %%rax; push $0x10; push %%rax; push $2; push $8; push $1f; iretq; 1: pop %%rax" ::: "rax", "memory", "cc");
+    // An NMI that never had its IRET has it now.
+    asm volatile("push $0; mov %%rsp, %%rax; push $0x10; push %%rax; push $2; push $8; push $1f; iretq\n"
+                 "1: pop %%rax" ::: "rax", "memory", "cc");
 }
 void wait_a_little() {
     for (unsigned i = 0; i < 2000; ++i) pause();
@@ -69,7 +71,8 @@ void interrupt_self(unsigned vector) {
 void bad_wrmsr() { asm volatile("wrmsr" ::"c"(unknown_msr), "a"(0), "d"(0)); }
 // A #DB that is a trap, by an instruction that is a VM exit in a guest.
 void step_over_cpuid() {
-    asm volatile("pushf; orl $0x100, (%%rsp); popf; cpuid; nop; pushf; andl $~0x100, (%%rsp); popf" ::: "rax", "rbx", "rcx", "rdx", "cc", "memory");
+    asm volatile("pushf; orl $0x100, (%%rsp); popf; cpuid; nop; pushf; andl $~0x100, (%%rsp); popf" ::
+                     : "rax", "rbx", "rcx", "rdx", "cc", "memory");
 }
 
 volatile unsigned order[16], count;
@@ -218,7 +221,9 @@ TEST(from_ring3) {
         asm volatile("push $0x10; push $0; push $2; push $0x2b; push $0; iretq" ::: "memory");
     });
     gdt[12] = 0x00cf73000000ffff;  // 60h: data of ring 3, not present
-    const Event absent = events_of([] { asm volatile("push $0x63; push $0; push $2; push $0x2b; push $0; iretq" ::: "memory"); });
+    const Event absent = events_of([] {
+        asm volatile("push $0x63; push $0; push $2; push $0x2b; push $0; iretq" ::: "memory");
+    });
     show("IRET to one that is not present", absent.vector);  // #SS by the SDM, #NP by the emulator, in a guest, too
     check("  error code", absent.error, 0x60);
     gdt[13] = 0x00af7b000000ffff;  // 68h: code of ring 3, not present
@@ -261,7 +266,8 @@ TEST(nmis) {
         send_nmi();
         wait_a_little();
         word stack;
-        asm volatile("mov %%rsp, %0; push $3; push $0; push $2; push $0x2b; push $0; iretq; mov %0, %%rsp" : "=&r"(stack)::"memory");
+        asm volatile("mov %%rsp, %0; push $3; push $0; push $2; push $0x2b; push $0; iretq; mov %0, %%rsp"
+                     : "=&r"(stack)::"memory");
         wait_a_little();
     };
     send_nmi();
@@ -294,7 +300,8 @@ TEST(pending_together) {
     count = 0;
     write_lapic(lapic_icr, own | asserted | 0x71);
     wait_a_little();
-    asm volatile("pushf; orl $0x300, (%%rsp); popf; cpuid; nop; nop; cli" ::: "rax", "rbx", "rcx", "rdx", "cc", "memory");
+    asm volatile("pushf; orl $0x300, (%%rsp); popf; cpuid; nop; nop; cli" ::
+                     : "rax", "rbx", "rcx", "rdx", "cc", "memory");
     check("an interrupt and a trap", count == 2);
     show("  the first", order[0]);
     show("  the second", order[1]);
