@@ -172,3 +172,26 @@ TEST(machine_status_word) {
     check("LMSW from memory", read_cr0(), cr0 | ts);
     write_cr0(cr0);
 }
+
+// Of features that the processor has not, or that are off.
+TEST(instructions_that_are_none) {
+    check_raises("VMCALL", UD, 0, [] { asm volatile("vmcall"); });
+    check_raises("VMMCALL", UD, 0, [] { asm volatile(".byte 0x0f, 0x01, 0xd9"); });
+    check_raises("VMFUNC", UD, 0, [] { asm volatile(".byte 0x0f, 0x01, 0xd4" ::"a"(0), "c"(0)); });
+    check_raises("VMXOFF", UD, 0, [] { asm volatile("vmxoff"); });
+    check_raises("VMLAUNCH", UD, 0, [] { asm volatile("vmlaunch"); });
+    check_raises("VMREAD", UD, 0, [] { asm volatile("vmread %%rax, %%rcx" ::"a"(0) : "rcx", "cc"); });
+    check_raises("INVEPT", UD, 0, [] { asm volatile(".byte 0x66, 0x0f, 0x38, 0x80, 0x08" ::"a"(gdt), "c"(1)); });
+    check_raises("VMRUN", UD, 0, [] { asm volatile(".byte 0x0f, 0x01, 0xd8"); });
+    check_raises("GETSEC", UD, 0, [] { asm volatile(".byte 0x0f, 0x37" ::"a"(0)); });
+    check_raises("RSM", UD, 0, [] { asm volatile("rsm"); });
+    check_raises("ENCLS", UD, 0, [] { asm volatile(".byte 0x0f, 0x01, 0xcf" ::"a"(0)); });
+    check_raises("RDPRU", UD, 0, [] { asm volatile(".byte 0x0f, 0x01, 0xfd" ::"c"(0) : "rax", "rdx"); });
+    check_raises("PCONFIG", UD, 0, [] { asm volatile(".byte 0x0f, 0x01, 0xc5" ::"a"(0)); });
+    if (!leaf7b(11)) {
+        check_raises("XBEGIN", UD, 0, [] { asm volatile(".byte 0xc7, 0xf8, 0, 0, 0, 0" ::: "rax"); });
+        check_raises("XEND", UD, 0, [] { asm volatile(".byte 0x0f, 0x01, 0xd5"); });
+    }
+    if (!leaf7c(22)) check_raises("RDPID", UD, 0, [] { asm volatile(".byte 0xf3, 0x0f, 0xc7, 0xf8" ::: "rax"); });
+    if (!leaf7c(5)) check_raises("TPAUSE", UD, 0, [] { asm volatile(".byte 0x66, 0x0f, 0xae, 0xf0" ::"a"(0), "d"(0)); });
+}
