@@ -12,29 +12,39 @@ bool PortBus::claim(std::uint16_t first, std::uint16_t last, PortDevice& device)
     if (count_ == ranges_.size() || last < first) return false;
     for (std::size_t i = 0; i < count_; ++i)
         if (first <= ranges_[i].last && last >= ranges_[i].first) return false;
-    ranges_[count_++] = {first, last, &device};
+    ranges_[count_++] = {.first = first, .last = last, .device = &device};
     return true;
 }
 
-PortDevice* PortBus::find(std::uint16_t port) {
+PortBus::Range* PortBus::find(std::uint16_t port) {
     const auto has = [&](const Range& range) { return port >= range.first && port <= range.last; };
-    if (has(ranges_[last_])) return ranges_[last_].device;
+    if (has(ranges_[last_])) return &ranges_[last_];
     for (std::size_t i = 0; i < count_; ++i)
         if (has(ranges_[i])) {
             last_ = i;
-            return ranges_[i].device;
+            return &ranges_[i];
         }
     return nullptr;
 }
 
+PortDevice* PortBus::accessed(std::uint16_t port) {
+    Range* const range = find(port);
+    if (range == nullptr) {
+        ++unclaimed_accesses_;
+        return nullptr;
+    }
+    ++range->accesses;
+    return range->device;
+}
+
 std::uint32_t PortBus::in(std::uint16_t port, unsigned size) {
-    PortDevice* const device = find(port);
+    PortDevice* const device = accessed(port);
     if (device == nullptr) return static_cast<std::uint32_t>(all_ones(size));
     return device->in(port, size) & static_cast<std::uint32_t>(all_ones(size));
 }
 
 void PortBus::out(std::uint16_t port, unsigned size, std::uint32_t value) {
-    if (PortDevice* const device = find(port)) device->out(port, size, value & static_cast<std::uint32_t>(all_ones(size)));
+    if (PortDevice* const device = accessed(port)) device->out(port, size, value & static_cast<std::uint32_t>(all_ones(size)));
 }
 
 bool MmioBus::claim(GuestPhys first, std::uint64_t size, MmioDevice& device) {

@@ -42,16 +42,22 @@ class PortBus {
     struct Range {
         std::uint16_t first{}, last{};
         PortDevice* device{};
+        std::uint64_t accesses{};  // since the guest was started
     };
     // What was claimed.
     std::span<const Range> ranges() const { return std::span{ranges_}.first(count_); }
+    // Accesses to what nobody claims.
+    std::uint64_t unclaimed_accesses() const { return unclaimed_accesses_; }
 
   private:
-    PortDevice* find(std::uint16_t port);
+    Range* find(std::uint16_t port);
+    // The device of an access, which is counted; null: nobody.
+    PortDevice* accessed(std::uint16_t port);
 
     std::array<Range, 32> ranges_{};
     std::size_t count_{};
     std::size_t last_{};  // the range that was found last: mostly the next one
+    std::uint64_t unclaimed_accesses_{};
 };
 
 // The memory-mapped devices of one guest. What is neither memory nor a device reads as all ones.

@@ -78,6 +78,7 @@ class Machine {
     }
 
     PortBus& ports() { return ports_; }
+    const PortBus& ports() const { return ports_; }
     MmioBus& mmio() { return mmio_; }
     unsigned vcpus() const { return vcpus_; }
     Lapic& lapic(unsigned vcpu) { return lapics_[vcpu]->lapic; }

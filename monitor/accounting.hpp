@@ -14,11 +14,14 @@ struct Accounting {
     std::uint64_t root{};   // in VMX root mode on its behalf
     std::uint64_t idle{};   // halted, or waiting for its serial line
     std::array<std::uint64_t, vmx::exit_reason_count> exits{};
+    std::uint64_t apic_msrs{}, deadline_msrs{};  // of the exits for RDMSR and WRMSR
 
     Accounting& operator+=(const Accounting& other) {
         guest += other.guest;
         root += other.root;
         idle += other.idle;
+        apic_msrs += other.apic_msrs;
+        deadline_msrs += other.deadline_msrs;
         for (std::size_t i = 0; i < exits.size(); ++i) exits[i] += other.exits[i];
         return *this;
     }

@@ -116,8 +116,8 @@ std::expected<std::uint64_t, isa::Fault> read_msr(Vcpu& vcpu, Msr msr) {
         case stored:
         case constant: return vcpu.msrs.read(msr);
         case apic_base: return vcpu.lapic.base();
-        case x2apic:
-        case tsc_deadline: return vcpu.lapic.read_msr(msr);
+        case x2apic: ++vcpu.account.apic_msrs; return vcpu.lapic.read_msr(msr);
+        case tsc_deadline: ++vcpu.account.deadline_msrs; return vcpu.lapic.read_msr(msr);
         case tsc: return current_tsc(vcpu);
         case tsc_adjust: return vcpu.tsc_adjust();
         case efer: return vmx::read<field::GUEST_IA32_EFER>();
@@ -148,8 +148,8 @@ std::expected<void, isa::Fault> write_msr(Vcpu& vcpu, Msr msr, std::uint64_t val
             vcpu.vm.machine().set_current(vcpu.index);
             vcpu.ask_attention();
             return vcpu.lapic.write_base(value);
-        case x2apic:
-        case tsc_deadline: return vcpu.lapic.write_msr(msr, value);
+        case x2apic: ++vcpu.account.apic_msrs; return vcpu.lapic.write_msr(msr, value);
+        case tsc_deadline: ++vcpu.account.deadline_msrs; return vcpu.lapic.write_msr(msr, value);
         case tsc: vcpu.set_tsc_adjust(vcpu.tsc_adjust() + value - current_tsc(vcpu)); return {};
         case tsc_adjust: vcpu.set_tsc_adjust(value); return {};
         case efer: {

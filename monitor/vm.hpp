@@ -168,6 +168,7 @@ class Vm final : public guest::MachineEvents {
     void release();
     void partition_event(link::PartitionState state, std::string_view text);
     void log_ending(Ending ending);
+    void log_sources(const Accounting& account) const;
     std::span<const std::byte> module(std::string_view name) const;
 
     void input_came() { ask(Request::input); }

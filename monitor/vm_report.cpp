@@ -49,7 +49,19 @@ void Vm::log_ending(Ending ending) {
     for (std::size_t i = 0; i < a.exits.size(); ++i)
         if (a.exits[i] != 0)
             log("guest {}: exits {}={}", name(), vmx::name_of(static_cast<vmx::ExitReason>(i)), a.exits[i]);
+    log_sources(a);
     partition_event(w.state, text.view());
+}
+
+// What the exits for MSRs and ports were about.
+void Vm::log_sources(const Accounting& account) const {
+    if (account.apic_msrs != 0) log("guest {}: MSRs of the APIC={}", name(), account.apic_msrs);
+    if (account.deadline_msrs != 0) log("guest {}: MSRs of the TSC deadline={}", name(), account.deadline_msrs);
+    if (!machine_) return;
+    const guest::PortBus& ports = machine_->ports();
+    for (const guest::PortBus::Range& range : ports.ranges())
+        if (range.accesses != 0) log("guest {}: ports from {:x}={}", name(), range.first, range.accesses);
+    if (ports.unclaimed_accesses() != 0) log("guest {}: ports of none={}", name(), ports.unclaimed_accesses());
 }
 
 Accounting Vm::account() const {

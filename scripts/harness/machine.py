@@ -178,7 +178,7 @@ debug: action=ignore{", unmapped=report" if settings.show_debug_exit else ""}
 
     def instructions(self):
         """Stops the machine. Gives what it executed since the debugger's first breakpoint, by the emulator's own count
-        of ticks (one is an instruction of each CPU); None if it came by none."""
+        of ticks (one is an instruction of each CPU); None if it came by none, as may be with several CPUs."""
         if not self.ended:
             self.process.send_signal(signal.SIGINT)  # to the debugger, which ends when it finds no more commands
             try:
@@ -186,7 +186,8 @@ debug: action=ignore{", unmapped=report" if settings.show_debug_exit else ""}
             except subprocess.TimeoutExpired:
                 return None
         output = (self.directory / "emulator.log").read_text(errors="replace")
-        stops = [int(tick) for tick in re.findall(r"^(?:Next at t=|\(\d+\)\.\[)(\d+)", output, re.MULTILINE)]
+        # At its end each CPU has a line; the first one's will do.
+        stops = [int(tick) for tick in re.findall(r"^(?:Next at t=|\(0\)\.\[)(\d+)", output, re.MULTILINE)]
         if len(stops) < 3:  # the reset, the breakpoint, the end
             return None
         written = DEBUG_EXIT.search(self._log())

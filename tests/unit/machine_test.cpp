@@ -118,6 +118,16 @@ TEST_F(MachineTest, KeyboardControllerInterruptIsIrq1) {
     EXPECT_EQ(machine->lapic(0).acknowledge(), 0x41);
 }
 
+TEST_F(MachineTest, CountsAccessesToPortsByDevice) {
+    out(0x3fb, 0x03);
+    in(0x3fd);
+    in(0x21);
+    in(0x1234, 4);
+    for (const PortBus::Range& range : machine->ports().ranges())
+        EXPECT_EQ(range.accesses, range.first == 0x3f8 ? 2u : range.first == 0x20 ? 1u : 0u) << range.first;
+    EXPECT_EQ(machine->ports().unclaimed_accesses(), 1u);
+}
+
 TEST_F(MachineTest, RtcInterruptIsIrq8) {
     route_ioapic(0);
     out(0x70, 0x0b);

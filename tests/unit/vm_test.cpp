@@ -32,6 +32,8 @@ TEST_F(VmTest, PowerOffGivesBackEverything) {
     start(one());
     ASSERT_LT(blocks.available(), blocks_free);
     ASSERT_LT(pool.available(), frames_free);
+    one().machine().ports().in(0x3fd, 1);
+    one().machine().ports().in(0x2fd, 1);
     one().power_off();
     end(one());
     EXPECT_EQ(one().state(), Vm::State::off);
@@ -41,6 +43,8 @@ TEST_F(VmTest, PowerOffGivesBackEverything) {
     EXPECT_EQ(pool.available(), frames_free);
     EXPECT_FALSE(one().has_requests()) << "it stays off";
     EXPECT_TRUE(log.has("guest one: powered off"));
+    EXPECT_TRUE(log.has("guest one: ports from 3f8=1"));
+    EXPECT_TRUE(log.has("guest one: ports of none=1"));
 }
 
 TEST_F(VmTest, ResetStartsAnewWithCleanMemory) {
