@@ -85,7 +85,8 @@ def _bare_image(description):
 def run_bare(description, cpus, log):
     entry = _entry(description)
     commands = (f"pb 0x{entry[0]:x}{entry[1]}", "c", "d 1", "c") if entry else ("c",)
-    settings = machine.Settings(machine="bochs", cpus=cpus, memory=description.memory, debugger=commands,
+    settings = machine.Settings(machine="bochs", cpus=cpus, one_package=cpus > 1, memory=description.memory,
+                                debugger=commands,
                                 strict_msrs=description.loader != "linux",
                                 show_debug_exit=description.loader in ("multiboot", "flat"))
     outcome = Outcome()

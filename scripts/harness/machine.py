@@ -40,6 +40,7 @@ class Settings:
     debugger: tuple = ("c",)  # commands for Bochs' debugger
     bios: str = "BIOS-bochs-latest"
     strict_msrs: bool = True  # an unknown MSR is a #GP as on hardware; Linux booted bare cannot take it on Bochs
+    one_package: bool = False  # several CPUs are cores of one package, not packages; Bochs only
     show_debug_exit: bool = False  # note what is written to port 0F4h; Bochs only
 
 
@@ -127,12 +128,13 @@ class Bochs(Emulator):
     def command(self, image, terminal):
         settings = self.settings
         clock = "sync=slowdown, time0=utc" if settings.real_time else f"sync=none, time0={BOCHS_START_OF_TIME}"
+        cpus = f"1:{settings.cpus}:1" if settings.one_package else settings.cpus  # packages, cores of each, threads
         configuration = f"""\
 config_interface: textconfig
 display_library: rfb, options="timeout=0"
 romimage: file=/usr/share/bochs/{settings.bios}
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
-cpu: model={self.model}, count={settings.cpus}, ips={BOCHS_INSTRUCTIONS_PER_SECOND}, reset_on_triple_fault=0, \
+cpu: model={self.model}, count={cpus}, ips={BOCHS_INSTRUCTIONS_PER_SECOND}, reset_on_triple_fault=0, \
 ignore_bad_msrs={int(not settings.strict_msrs)}
 memory: guest={settings.memory}, host={min(settings.memory, 2048)}
 clock: {clock}
