@@ -93,7 +93,7 @@ static_assert(offsetof(Fadt, flags) == 112 && offsetof(Fadt, reset_reg) == 116 &
 
 namespace fadt {
 inline constexpr std::uint32_t WBINVD = 1u << 0, PROC_C1 = 1u << 2, SLP_BUTTON = 1u << 5, RESET_REG_SUP = 1u << 10;
-inline constexpr std::uint16_t LEGACY_DEVICES = 1u << 0, VGA_NOT_PRESENT = 1u << 2;
+inline constexpr std::uint16_t LEGACY_DEVICES = 1u << 0, I8042 = 1u << 1, VGA_NOT_PRESENT = 1u << 2;
 }  // namespace fadt
 
 struct [[gnu::packed]] Facs {

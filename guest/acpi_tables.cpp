@@ -8,7 +8,7 @@
 #include "guest/memory_map.hpp"
 #include "guest/pci.hpp"
 
-extern "C" const std::byte guest_dsdt_begin[], guest_dsdt_end[];
+extern "C" const std::byte guest_dsdt_begin[], guest_dsdt_end[], guest_dsdt_pc_begin[], guest_dsdt_pc_end[];
 
 namespace bulkhead::guest {
 namespace {
@@ -47,7 +47,7 @@ constexpr GenericAddress io_register(std::uint16_t port, std::uint8_t bytes) {
     return {.bit_width = static_cast<std::uint8_t>(8 * bytes), .address = port};
 }
 
-Fadt make_fadt(GuestPhys facs, GuestPhys dsdt) {
+Fadt make_fadt(GuestPhys facs, GuestPhys dsdt, bool display_and_keyboard) {
     Fadt t;
     t.firmware_ctrl = static_cast<std::uint32_t>(facs.value);
     t.dsdt = static_cast<std::uint32_t>(dsdt.value);
@@ -66,8 +66,8 @@ Fadt make_fadt(GuestPhys facs, GuestPhys dsdt) {
     t.p_lvl2_lat = 0x0fff;
     t.p_lvl3_lat = 0x0fff;
     t.century = cmos_century;
-    // There is a serial port, but neither a display nor a keyboard: systems need not look for one.
-    t.iapc_boot_arch = fadt::LEGACY_DEVICES | fadt::VGA_NOT_PRESENT;
+    // There is a serial port, but mostly neither a display nor a keyboard: systems need not look for one.
+    t.iapc_boot_arch = fadt::LEGACY_DEVICES | (display_and_keyboard ? fadt::I8042 : fadt::VGA_NOT_PRESENT);
     // The power button and the RTC's alarm are in PM1; there is no sleep button.
     t.flags = fadt::WBINVD | fadt::PROC_C1 | fadt::SLP_BUTTON | fadt::RESET_REG_SUP;
     t.reset_reg = io_register(PciHost::reset_port, 1);
@@ -76,25 +76,26 @@ Fadt make_fadt(GuestPhys facs, GuestPhys dsdt) {
     return t;
 }
 
-// Puts one table after the other into firmware's area.
+// Puts one table after the other into their place.
 class Writer {
   public:
-    explicit Writer(Memory& memory) : memory_(memory) {}
+    Writer(Memory& memory, const TablePlace& place)
+        : memory_(memory), next_(place.tables), end_(place.tables + place.size) {}
 
     std::expected<GuestPhys, TableError> append(std::span<const std::byte> table) {
         const GuestPhys at = next_.align_up(alignment);
-        if (table.size() > layout::acpi_tables_size || at + table.size() > end_)
-            return std::unexpected{TableError::no_room};
+        if (at > end_ || table.size() > end_ - at) return std::unexpected{TableError::no_room};
         if (!memory_.write(at, table)) return std::unexpected{TableError::not_memory};
         next_ = at + table.size();
         return at;
     }
+    GuestPhys next() const { return next_; }
 
   private:
     static constexpr std::uint64_t alignment = 64;  // what FACS needs
     Memory& memory_;
-    GuestPhys next_{layout::acpi_tables};
-    const GuestPhys end_{layout::acpi_tables + layout::acpi_tables_size};
+    GuestPhys next_;
+    const GuestPhys end_;
 };
 
 // The MADT is as long as there are processors.
@@ -138,7 +139,8 @@ std::expected<GuestPhys, TableError> append_madt(Writer& writer, unsigned vcpus)
     return writer.append(madt.finish({.local_apic_address = static_cast<std::uint32_t>(layout::lapic.value)}));
 }
 
-std::expected<void, TableError> write_root(Memory& memory, Writer& writer, GuestPhys fadt, GuestPhys madt) {
+std::expected<TablePlaces, TableError> write_root(Memory& memory, Writer& writer, GuestPhys fadt, GuestPhys madt,
+                                                  GuestPhys rsdp_at) {
     Rsdt rsdt;
     rsdt.entries = {static_cast<std::uint32_t>(fadt.value), static_cast<std::uint32_t>(madt.value)};
     seal(rsdt);
@@ -155,26 +157,27 @@ std::expected<void, TableError> write_root(Memory& memory, Writer& writer, Guest
     rsdp.xsdt_address = xsdt_at->value;
     rsdp.checksum = static_cast<std::uint8_t>(-sum(bytes_of(rsdp).first(20)));
     rsdp.extended_checksum = static_cast<std::uint8_t>(-sum(bytes_of(rsdp)));
-    if (!memory.store(layout::rsdp, rsdp)) return std::unexpected{TableError::not_memory};
-    return {};
+    if (!memory.store(rsdp_at, rsdp)) return std::unexpected{TableError::not_memory};
+    return TablePlaces{.fadt = fadt, .rsdt = *rsdt_at, .xsdt = *xsdt_at, .end = writer.next()};
 }
 
 }  // namespace
 
 std::span<const std::byte> built_in_dsdt() { return {guest_dsdt_begin, guest_dsdt_end}; }
+std::span<const std::byte> built_in_pc_dsdt() { return {guest_dsdt_pc_begin, guest_dsdt_pc_end}; }
 
-std::expected<void, TableError> write_acpi_tables(Memory& memory, const TableParameters& parameters) {
+std::expected<TablePlaces, TableError> write_acpi_tables(Memory& memory, const TableParameters& parameters) {
     if (!is_dsdt(parameters.dsdt)) return std::unexpected{TableError::bad_dsdt};
-    Writer writer{memory};
+    Writer writer{memory, parameters.place};
     const auto dsdt = writer.append(parameters.dsdt);
     if (!dsdt) return std::unexpected{dsdt.error()};
     const auto facs = writer.append(bytes_of(Facs{}));
     if (!facs) return std::unexpected{facs.error()};
-    const auto fadt = writer.append(bytes_of(make_fadt(*facs, *dsdt)));
+    const auto fadt = writer.append(bytes_of(make_fadt(*facs, *dsdt, parameters.display_and_keyboard)));
     if (!fadt) return std::unexpected{fadt.error()};
     const auto madt = append_madt(writer, parameters.vcpus);
     if (!madt) return std::unexpected{madt.error()};
-    return write_root(memory, writer, *fadt, *madt);
+    return write_root(memory, writer, *fadt, *madt, parameters.place.rsdp);
 }
 
 }  // namespace bulkhead::guest

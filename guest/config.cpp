@@ -21,6 +21,8 @@ constexpr std::size_t longest_name = 31;
 constexpr std::size_t longest_file = 127;
 constexpr std::size_t longest_cmdline = 2047;  // Linux takes 2048 with the final NUL
 
+constexpr std::uint64_t longest_boot_menu = 60;  // seconds
+
 // The order is that of `keys`.
 enum class Key : std::uint8_t {
     memory,
@@ -40,29 +42,34 @@ enum class Key : std::uint8_t {
     debug_console,
     test_device,
     cpuid_hide,
+    firmware,
+    vgabios,
+    option_rom,
+    floppy,
+    boot_menu,
+    boot_order,
     count
 };
 constexpr std::string_view keys[] = {
     "memory",   "vcpus",       "loader", "kernel", "initrd",     "cmdline",       "console",    "cpus",
     "paravirt", "apic-virtualization", "serial-pace", "module", "fw-cfg", "debug-exit", "debug-console", "test-device",
-    "cpuid-hide"};
+    "cpuid-hide", "firmware", "vgabios", "option-rom", "floppy", "boot-menu", "boot-order"};
 static_assert(std::size(keys) == static_cast<std::size_t>(Key::count));
 
-// The order is that of `Loader`, and what a kernel of this kind can be given beside itself.
+// The order is that of `Loader`; what a guest of this kind is started from.
 struct LoaderRow {
     std::string_view name;
     bool initrd{}, cmdline{}, modules{};
+    bool firmware{};  // instead of a kernel, with what goes with it
 };
 constexpr LoaderRow loaders[] = {
-    {"linux", true, true, false},
-    {"flat", false, false, false},
-    {"multiboot", false, true, true},
-    {"pvh", true, true, true},
+    {"linux", true, true, false}, {"flat", false, false, false}, {"multiboot", false, true, true},
+    {"pvh", true, true, true},    {"bios", false, false, false, true},
 };
 constexpr const LoaderRow& row_of(Loader loader) {
     return loaders[static_cast<std::size_t>(loader)];
 }
-static_assert(row_of(Loader::pvh).name == "pvh"sv && std::size(loaders) == 4);
+static_assert(row_of(Loader::bios).name == "bios"sv && std::size(loaders) == 5);
 
 bool is_blank(char c) {
     return c == ' ' || c == '\t';
@@ -168,6 +175,8 @@ class Parser {
     bool set_console(std::string_view value);
     bool set_cpus(std::string_view value);
     bool set_cpuid_hide(std::string_view value);
+    bool set_boot_menu(std::string_view value);
+    bool set_boot_order(std::string_view value);
     template <class T>
     bool choose(Key key, std::string_view value, std::pair<std::string_view, T> a, std::pair<std::string_view, T> b,
                 T& to);
@@ -266,7 +275,7 @@ bool Parser::start_section(std::string_view text) {
 bool Parser::finish_section() {
     if (guest_ == nullptr) return true;
     GuestConfig& guest = *std::exchange(guest_, nullptr);
-    for (const Key key : {Key::memory, Key::kernel})
+    for (const Key key : {Key::memory, row_of(guest.loader).firmware ? Key::firmware : Key::kernel})
         if (line_of(key) == 0)
             return fail_at(guest.line, "expected '{} =' in the section of '{}'", keys[static_cast<std::size_t>(key)],
                            guest.name);
@@ -281,11 +290,14 @@ bool Parser::check_loader_of(const GuestConfig& guest) {
         return fail_at(line_of(Key::memory), "expected at least {}M of memory for 'loader = linux'",
                        linux_minimum / mib);
     const LoaderRow& row = row_of(guest.loader);
-    const std::pair<Key, bool> takes[] = {
-        {Key::initrd, row.initrd}, {Key::cmdline, row.cmdline}, {Key::module, row.modules}};
+    const std::pair<Key, bool> takes[] = {{Key::kernel, !row.firmware},   {Key::initrd, row.initrd},
+                                          {Key::cmdline, row.cmdline},    {Key::module, row.modules},
+                                          {Key::firmware, row.firmware},  {Key::vgabios, row.firmware},
+                                          {Key::option_rom, row.firmware}, {Key::floppy, row.firmware},
+                                          {Key::boot_menu, row.firmware}, {Key::boot_order, row.firmware}};
     for (const auto& [key, taken] : takes)
         if (!taken && line_of(key) != 0)
-            return fail_at(line_of(key), "expected no '{}' with 'loader = {}': such a kernel is given none",
+            return fail_at(line_of(key), "expected no '{}' with 'loader = {}': such a guest is given none",
                            keys[static_cast<std::size_t>(key)], row.name);
     return true;
 }
@@ -321,6 +333,18 @@ bool Parser::apply(Key key, std::string_view value) {
             return set_file(key, value, guest.kernel);
         case Key::initrd:
             return set_file(key, value, guest.initrd);
+        case Key::firmware:
+            return set_file(key, value, guest.firmware);
+        case Key::vgabios:
+            return set_file(key, value, guest.vgabios);
+        case Key::option_rom:
+            return set_file(key, value, guest.option_rom);
+        case Key::floppy:
+            return set_file(key, value, guest.floppy);
+        case Key::boot_menu:
+            return set_boot_menu(value);
+        case Key::boot_order:
+            return set_boot_order(value);
         case Key::module:
             return add_module(value);
         case Key::cmdline:
@@ -373,7 +397,7 @@ bool Parser::set_vcpus(std::string_view value) {
 bool Parser::set_loader(std::string_view value) {
     const auto row = std::ranges::find(loaders, value, &LoaderRow::name);
     if (row == std::end(loaders))
-        return fail_found(value, "expected 'linux', 'flat', 'multiboot' or 'pvh' after 'loader ='");
+        return fail_found(value, "expected 'linux', 'flat', 'multiboot', 'pvh' or 'bios' after 'loader ='");
     guest_->loader = static_cast<Loader>(row - std::begin(loaders));
     return true;
 }
@@ -423,6 +447,30 @@ bool Parser::set_cpuid_hide(std::string_view value) {
         value = trim(value);
         if (cpuid_table::find_feature(name) == nullptr)
             return fail_found(name, "expected names of features, those of docs/machine.md, with blanks between them");
+    }
+    return true;
+}
+
+bool Parser::set_boot_menu(std::string_view value) {
+    const auto seconds = parse_number(value);
+    if (!seconds || *seconds > longest_boot_menu)
+        return fail_found(value, "expected a number of seconds from 0 to {}", longest_boot_menu);
+    guest_->boot_menu = static_cast<unsigned>(*seconds);
+    return true;
+}
+
+bool Parser::set_boot_order(std::string_view value) {
+    constexpr std::string_view names[] = {"floppy", "disk", "cdrom"};
+    auto& order = guest_->boot_order;
+    order = {};
+    for (std::size_t place = 0; !value.empty(); ++place) {
+        const std::string_view name = trim(take_until(value, ' '));
+        value = trim(value);
+        const auto found = std::ranges::find(names, name);
+        const auto device = static_cast<BootDevice>(1 + (found - std::begin(names)));
+        if (found == std::end(names) || place == order.size() || std::ranges::find(order, device) != order.end())
+            return fail_found(name, "expected 'floppy', 'disk' and 'cdrom', each at most once, with blanks between them");
+        order[place] = device;
     }
     return true;
 }

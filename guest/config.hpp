@@ -16,7 +16,7 @@ inline constexpr std::size_t max_guests = 8;
 inline constexpr unsigned max_vcpus = 16;
 inline constexpr std::size_t max_modules = 8;  // a guest
 
-enum class Loader : std::uint8_t { linux, flat, multiboot, pvh };
+enum class Loader : std::uint8_t { linux, flat, multiboot, pvh, bios };
 std::string_view name_of(Loader loader);  // as in guests.conf
 enum class Paravirt : std::uint8_t { none, kvm };
 
@@ -25,6 +25,10 @@ struct ModuleConfig {
     std::string_view file;  // a boot module's name
     std::string_view string;
 };
+
+// What firmware starts from.
+enum class BootDevice : std::uint8_t { none, floppy, disk, cdrom };
+inline constexpr std::size_t boot_devices = 3;
 
 // One guest's section of guests.conf. The strings point into the text that was parsed.
 struct GuestConfig {
@@ -35,6 +39,10 @@ struct GuestConfig {
     std::string_view kernel;   // a boot module's name
     std::string_view initrd;   // likewise; empty: none
     std::string_view cmdline;
+    std::string_view firmware; // likewise, of a loader that starts it; the next three too
+    std::string_view vgabios, option_rom, floppy;
+    unsigned boot_menu{};      // seconds that firmware waits for a key; 0: no menu
+    std::array<BootDevice, boot_devices> boot_order{BootDevice::floppy, BootDevice::disk, BootDevice::cdrom};
     std::array<ModuleConfig, max_modules> modules{};
     std::size_t module_count{};
     unsigned console{};        // the digit after Ctrl-A that selects its partition: 1 to 9
@@ -49,6 +57,7 @@ struct GuestConfig {
     bool test_device{};        // loop-back registers, interrupt lines, RAM behind MMIO
     unsigned line{};           // where the section starts, for later errors
 
+    constexpr bool has_firmware() const { return loader == Loader::bios; }
     constexpr std::span<const ModuleConfig> module_list() const { return std::span{modules}.first(module_count); }
 };
 

@@ -17,7 +17,7 @@ namespace bulkhead::guest {
 // Keys of items (QEMU, include/standard-headers/linux/qemu_fw_cfg.h). Files have keys from `file_first` on.
 namespace fw_cfg_key {
 inline constexpr std::uint16_t signature = 0x00, id = 0x01, ram_size = 0x03, cpus = 0x05, kernel_address = 0x07,
-                               kernel_size = 0x08, initrd_address = 0x0a, initrd_size = 0x0b, max_cpus = 0x0f,
+                               kernel_size = 0x08, initrd_address = 0x0a, initrd_size = 0x0b, boot_menu = 0x0e, max_cpus = 0x0f,
                                kernel_entry = 0x10, kernel_data = 0x11, initrd_data = 0x12, cmdline_address = 0x13,
                                cmdline_size = 0x14, cmdline_data = 0x15, setup_address = 0x16, setup_size = 0x17,
                                setup_data = 0x18, file_directory = 0x19, file_first = 0x20, irq0_override = 0x8002;
@@ -36,7 +36,7 @@ class FwCfg final : public PortDevice {
     // What is added stays where it is and as it is; false when there is no room, or the key or the name is taken.
     [[nodiscard]] bool add(std::uint16_t key, std::span<const std::byte> data);
     [[nodiscard]] bool add_file(std::string_view name, std::span<const std::byte> data);
-    // A copy of a small item: 512 bytes for all of them.
+    // A copy of a small item: 1 KiB for all of them.
     [[nodiscard]] bool add_copy(std::uint16_t key, std::span<const std::byte> data);
     [[nodiscard]] bool add_file_copy(std::string_view name, std::span<const std::byte> data);
     // Numbers are little-endian.
@@ -81,7 +81,7 @@ class FwCfg final : public PortDevice {
     std::size_t item_count_{};
     std::size_t file_count_{};
     std::array<std::byte, 4 + max_files * directory_entry> directory_{};
-    std::array<std::byte, 512> kept_{};
+    std::array<std::byte, 1024> kept_{};
     std::size_t kept_size_{};
     std::span<const std::byte> selected_;
     std::uint64_t offset_{};

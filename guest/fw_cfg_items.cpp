@@ -28,15 +28,15 @@ bool add_sized(FwCfg& device, std::uint16_t size_key, std::uint16_t data_key, st
     return device.add_value(size_key, static_cast<std::uint32_t>(data.size())) && device.add(data_key, data);
 }
 
-bool add_machine(FwCfg& device, const FwCfgItems& items) {
-    const MemoryMap map{items.memory};
+bool add_machine(FwCfg& device, std::uint64_t memory, unsigned vcpus) {
+    const MemoryMap map{memory};
     std::array<E820File, 2> e820;
     std::size_t count = 0;
     for (const RamRange& range : map.ram())
         if (range.size != 0) e820[count++] = {.address = range.first.value, .length = range.size};
-    return device.add_value(key::ram_size, items.memory) &&
-           device.add_value(key::cpus, static_cast<std::uint16_t>(items.vcpus)) &&
-           device.add_value(key::max_cpus, static_cast<std::uint16_t>(items.vcpus)) &&
+    return device.add_value(key::ram_size, memory) &&
+           device.add_value(key::cpus, static_cast<std::uint16_t>(vcpus)) &&
+           device.add_value(key::max_cpus, static_cast<std::uint16_t>(vcpus)) &&
            // ISA interrupt 0 is at pin 2 of the I/O APIC.
            device.add_value(key::irq0_override, std::uint32_t{1}) &&
            device.add_file_copy("etc/e820", std::as_bytes(std::span{e820}.first(count)));
@@ -73,10 +73,28 @@ bool add_cmdline(FwCfg& device, std::string_view cmdline) {
            device.add_value(key::cmdline_address, cmdline_at);
 }
 
+bool add_rom(FwCfg& device, std::string_view name, std::span<const std::byte> data) {
+    return data.empty() || device.add_file(name, data);
+}
+
 }  // namespace
 
+bool add_firmware_items(FwCfg& device, const FirmwareItems& items) {
+    constexpr unsigned ms = 1000;
+    const auto wait = static_cast<std::uint16_t>(items.boot_menu * ms);
+    // What SeaBIOS shows on the screen it would show on its debug console too.
+    constexpr std::byte no{0};
+    return add_machine(device, items.memory, items.vcpus) &&
+           device.add_value(key::boot_menu, static_cast<std::uint16_t>(items.boot_menu != 0)) &&
+           device.add_file_copy("etc/boot-menu-wait", std::as_bytes(std::span{&wait, 1})) &&
+           device.add_file_copy("etc/screen-and-debug", {&no, 1}) &&
+           add_rom(device, "vgaroms/vgabios.bin", items.vgabios) &&
+           add_rom(device, "genroms/option.rom", items.option_rom) &&
+           add_rom(device, "floppyimg/floppy.img", items.floppy);
+}
+
 bool add_items(FwCfg& device, const FwCfgItems& items) {
-    return add_machine(device, items) && add_kernel(device, items) && add_cmdline(device, items.cmdline) &&
+    return add_machine(device, items.memory, items.vcpus) && add_kernel(device, items) && add_cmdline(device, items.cmdline) &&
            (items.initrd.empty() || (add_sized(device, key::initrd_size, key::initrd_data, items.initrd) &&
                                      device.add_value(key::initrd_address, initrd_address(items))));
 }

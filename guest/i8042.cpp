@@ -36,9 +36,20 @@ enum Command : std::uint8_t {
     PULSE = 0xf0,
 };
 
+// From scan code set 2 to set 1: of the controller's table, what a keyboard on which nobody types sends.
+constexpr std::uint8_t translated(std::uint8_t code) {
+    switch (code) {
+        case 0x01: return 0x43;
+        case 0x02:
+        case 0x83: return 0x41;
+        case 0x03: return 0x3f;
+        default: return code;
+    }
+}
+
 }  // namespace
 
-I8042::I8042(Delegate<void()> reset) : reset_(reset) {
+I8042::I8042(Delegate<void()> reset, Keyboard* keyboard) : reset_(reset), keyboard_(keyboard) {
     ram_[0] = command_byte::SYS | command_byte::KBD_DISABLE | command_byte::AUX_DISABLE | command_byte::XLATE;
 }
 
@@ -52,10 +63,13 @@ void I8042::out(std::uint16_t port, unsigned size, std::uint32_t value) {
 
 std::uint8_t I8042::read(std::uint16_t port) {
     switch (port) {
-        case 0x60:
+        case 0x60: {
+            const std::uint8_t value = output_buffer_;
             output_full_ = false;
             update_irq();
-            return output_buffer_;
+            listen();
+            return value;
+        }
         case 0x64: return status();
         case 0x92:
             return static_cast<std::uint8_t>((a20_ ? port_92::A20 : 0) | (port_92_reset_ ? port_92::FAST_RESET : 0));
@@ -96,7 +110,7 @@ void I8042::command(std::uint8_t value) {
         case SELF_TEST: ram_[0] |= command_byte::SYS; return reply(0x55);
         case KBD_TEST: return reply(0x00);
         case KBD_OFF: ram_[0] |= command_byte::KBD_DISABLE; return;
-        case KBD_ON: ram_[0] = static_cast<std::uint8_t>(ram_[0] & ~command_byte::KBD_DISABLE); return;
+        case KBD_ON: ram_[0] = static_cast<std::uint8_t>(ram_[0] & ~command_byte::KBD_DISABLE); return listen();
         case READ_INPUT: return reply(0x80);  // the keyboard is not locked
         case READ_OUTPUT: return reply(output_port());
         case WRITE_OUTPUT:
@@ -119,15 +133,28 @@ void I8042::parameter(std::uint8_t value) {
         ram_[to - WRITE_RAM] = value;
         // The auxiliary port cannot be enabled, by which drivers see that there is none.
         ram_[0] |= command_byte::AUX_DISABLE;
-        return update_irq();
+        update_irq();
+        return listen();
     }
     switch (to) {
         case WRITE_OUTPUT: return write_output_port(value);
         // Without an auxiliary interface there is one output buffer, and no mark on what comes out of it.
         case WRITE_KBD_BUFFER:
         case WRITE_AUX_BUFFER: return reply(value);
-        default: return;  // to a keyboard or mouse that is not there
+        case 0: break;
+        default: return;  // to a mouse that is not there
     }
+    if (keyboard_ == nullptr) return;
+    // What is sent to the keyboard enables its line.
+    ram_[0] = static_cast<std::uint8_t>(ram_[0] & ~command_byte::KBD_DISABLE);
+    keyboard_->receive(value);
+    listen();
+}
+
+// The keyboard sends while its line is enabled and the last byte has been read.
+void I8042::listen() {
+    if (keyboard_ == nullptr || output_full_ || (ram_[0] & command_byte::KBD_DISABLE) != 0) return;
+    if (const auto value = keyboard_->send()) reply((ram_[0] & command_byte::XLATE) != 0 ? translated(*value) : *value);
 }
 
 void I8042::write_output_port(std::uint8_t value) {

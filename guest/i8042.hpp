@@ -5,17 +5,19 @@
 #include <cstdint>
 
 #include "guest/bus.hpp"
+#include "guest/keyboard.hpp"
 #include "guest/line.hpp"
 #include "lib/delegate.hpp"
 
 namespace bulkhead::guest {
 
-// The keyboard controller at ports 60h and 64h, without a keyboard and without an auxiliary port, and the system
-// control port 92h: what is left of them is the A20 gate and the ways to reset the machine.
+// The keyboard controller at ports 60h and 64h, without an auxiliary port, and the system control port 92h: the A20 gate
+// and the ways to reset the machine.
 class I8042 final : public PortDevice {
   public:
-    // `reset`: the reset pulse, from command FEh or from port 92h.
-    explicit I8042(Delegate<void()> reset);
+    // `reset`: the reset pulse, from command FEh or from port 92h. There need not be a keyboard; if there is one, it
+    // outlives the controller.
+    explicit I8042(Delegate<void()> reset, Keyboard* keyboard = nullptr);
 
     InterruptLine& irq() { return irq_; }
     // Both gates drive one A20 mask, as on a PC's chip set.
@@ -35,8 +37,10 @@ class I8042 final : public PortDevice {
     void write_port_92(std::uint8_t value);
     void reply(std::uint8_t value);
     void update_irq();
+    void listen();
 
     Delegate<void()> reset_;
+    Keyboard* keyboard_;
     InterruptLine irq_;
     std::array<std::uint8_t, 32> ram_{};  // byte 0 is the command byte
     std::uint8_t output_buffer_{};

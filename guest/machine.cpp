@@ -11,16 +11,43 @@ Machine::Machine(const MachineConfig& config, TimerQueue& timers, SerialPeer& se
       uart_(timers, serial, com1, config.pace_serial ? Uart::Pacing::baud : Uart::Pacing::instant),
       pit_(timers),
       rtc_(timers, config.boot_seconds),
-      i8042_(Delegate<void()>::to<&MachineEvents::reset>(&events)),
+      i8042_(Delegate<void()>::to<&Machine::reset_processors>(this), config.firmware.rom.empty() ? nullptr : &keyboard_),
       acpi_pm_(timers, Delegate<void()>::to<&MachineEvents::power_off>(&events)),
-      pci_(Delegate<void()>::to<&MachineEvents::reset>(&events)) {
+      pci_(Delegate<void()>::to<&MachineEvents::reset>(&events)),
+      events_(events) {
     add_lapics(config, timers);
     connect_interrupts();
     claim_addresses();
+    add_firmware(config.firmware);
     add_fw_cfg(config, timers);
     add_test_devices(config, serial, events);
     const MemoryMap map{config.memory};
     rtc_.describe_machine(map.low_size(), map.high_size(), vcpus_);
+    if (has_firmware()) rtc_.set_boot_order(config.firmware.boot_order);
+}
+
+// What firmware finds of a PC, and would find no use for after it: see docs/firmware.md.
+void Machine::add_firmware(const FirmwareConfig& config) {
+    if (!config.rom.empty()) {
+        rom_.emplace(config.rom);
+        shadow_.emplace(*config.memory, config.rom, *config.map);
+        isa_bridge_.emplace();
+        vga_.emplace();
+        claim(VgaText::first_port, VgaText::last_port, *vga_);
+        if (!mmio_.claim(rom_->base(), rom_->size(), *rom_) ||
+            !mmio_.claim(ShadowMemory::base, ShadowMemory::size, *shadow_) || !pci_.attach(1, 0, *isa_bridge_))
+            panic("guest: no place for the firmware");
+    }
+    host_bridge_.emplace(shadow_ ? &*shadow_ : nullptr);
+    if (!pci_.attach(0, 0, *host_bridge_)) panic("guest: no place for the host bridge");
+}
+
+// The keyboard controller and port 92h drive the processors' INIT and no more (82371SB data sheet, 4.3). Firmware finds
+// out what is wanted; where there is none, it is a new start of the machine.
+void Machine::reset_processors() {
+    if (!has_firmware()) return events_.reset();
+    for (unsigned i = 0; i < vcpus_; ++i)
+        if (processors_[i] != nullptr) processors_[i]->init();
 }
 
 void Machine::connect_interrupts() {
@@ -114,7 +141,7 @@ void Machine::add_lapics(const MachineConfig& config, TimerQueue& timers) {
         lapic.on_move(Delegate<void(std::optional<GuestPhys>)>::to<&Machine::lapic_moved>(this));
         fabric_.attach(lapic);
     }
-    lapic(0).enter_virtual_wire_mode();
+    if (config.firmware.rom.empty()) lapic(0).enter_virtual_wire_mode();
     show_lapic(0);
 }
 

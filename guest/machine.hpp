@@ -14,19 +14,32 @@
 #include "guest/debug_console.hpp"
 #include "guest/debug_exit.hpp"
 #include "guest/fw_cfg.hpp"
+#include "guest/host_bridge.hpp"
 #include "guest/i8042.hpp"
 #include "guest/interrupt.hpp"
 #include "guest/irq_fabric.hpp"
+#include "guest/isa_bridge.hpp"
+#include "guest/keyboard.hpp"
 #include "guest/lapic.hpp"
 #include "guest/lapic_page.hpp"
 #include "guest/memory.hpp"
 #include "guest/pci.hpp"
 #include "guest/pit.hpp"
 #include "guest/rtc.hpp"
+#include "guest/shadow_memory.hpp"
 #include "guest/test_device.hpp"
 #include "guest/uart.hpp"
+#include "guest/vga_text.hpp"
 
 namespace bulkhead::guest {
+
+// Of a guest that starts with firmware of its own, at the reset vector. All but the image are null without one.
+struct FirmwareConfig {
+    std::span<const std::byte> rom{};  // the image, which ends at 4 GiB
+    Memory* memory{};                  // the guest's
+    AddressMap* map{};
+    std::uint16_t boot_order{};        // see Rtc::set_boot_order
+};
 
 struct MachineConfig {
     std::uint64_t memory{};  // bytes
@@ -39,6 +52,7 @@ struct MachineConfig {
     bool debug_exit{};
     bool debug_console{};
     Memory* fw_cfg_memory{};          // the guest's, with which there is a firmware configuration device
+    FirmwareConfig firmware{};
     std::span<std::byte> test_ram{};  // TestDevice::ram_size bytes, with which there is a test device
     // Where the timer of each vCPU's local APIC is served; empty: with the devices'.
     std::span<TimerQueue* const> lapic_timers{};
@@ -71,7 +85,10 @@ class Machine {
     Machine& operator=(const Machine&) = delete;
 
     // What the local APIC of this vCPU tells goes to its processor.
-    void connect(unsigned vcpu, ProcessorEvents& events) { lapic(vcpu).connect(events); }
+    void connect(unsigned vcpu, ProcessorEvents& events) {
+        processors_[vcpu] = &events;
+        lapic(vcpu).connect(events);
+    }
     // The vCPU whose exit is being handled: it finds its own local APIC's page where its IA32_APIC_BASE says.
     void set_current(unsigned vcpu) {
         if (vcpu != current_) show_lapic(vcpu);
@@ -86,6 +103,10 @@ class Machine {
     Uart& uart() { return uart_; }
     Rtc& rtc() { return rtc_; }
     const I8042& i8042() const { return i8042_; }
+    // Null if there is none.
+    const VgaText* vga() const { return vga_ ? &*vga_ : nullptr; }
+    // Whether a processor that is reset begins in firmware, which then knows what to do.
+    bool has_firmware() const { return rom_.has_value(); }
 
     // Null if the configuration asks for none.
     FwCfg* fw_cfg() { return fw_cfg_ ? &*fw_cfg_ : nullptr; }
@@ -115,6 +136,8 @@ class Machine {
     void rtc_interrupt(bool level);
     void claim_addresses();
     void add_test_devices(const MachineConfig& config, SerialPeer& serial, MachineEvents& events);
+    void add_firmware(const FirmwareConfig& config);
+    void reset_processors();
     void add_fw_cfg(const MachineConfig& config, TimerQueue& timers);
     void connect_test_device();
     void add_lapics(const MachineConfig& config, TimerQueue& timers);
@@ -128,14 +151,22 @@ class Machine {
     IrqFabric fabric_;
     Pit pit_;
     Rtc rtc_;
+    Keyboard keyboard_;
     I8042 i8042_;
     AcpiPm acpi_pm_;
     PciHost pci_;
+    std::optional<Rom> rom_;
+    std::optional<ShadowMemory> shadow_;
+    std::optional<HostBridge> host_bridge_;
+    std::optional<IsaBridge> isa_bridge_;
+    std::optional<VgaText> vga_;
     std::optional<FwCfg> fw_cfg_;
     std::optional<DebugExit> debug_exit_;
     std::optional<DebugConsole> debug_console_;
     std::optional<TestDevice> test_device_;
     std::array<std::optional<LocalApic>, max_vcpus> lapics_;
+    std::array<ProcessorEvents*, max_vcpus> processors_{};
+    MachineEvents& events_;
     unsigned current_{};
 };
 

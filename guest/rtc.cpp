@@ -276,4 +276,10 @@ void Rtc::describe_machine(std::uint64_t low_memory, std::uint64_t high_memory, 
     cells_[0x2f] = static_cast<std::uint8_t>(sum);
 }
 
+// Where Bochs, and after it QEMU, has it; outside the checksum.
+void Rtc::set_boot_order(std::uint16_t order) {
+    cells_[0x3d] = static_cast<std::uint8_t>(order);
+    cells_[0x38] = static_cast<std::uint8_t>(order >> 4 & 0xf0);
+}
+
 }  // namespace bulkhead::guest

@@ -25,6 +25,8 @@ class Rtc final : public PortDevice {
 
     // What firmware leaves in NVRAM: the memory sizes and the processor count, with the checksum over them.
     void describe_machine(std::uint64_t low_memory, std::uint64_t high_memory, unsigned vcpus);
+    // For firmware: a nibble a place, the first in the lowest; 1 floppy, 2 disk, 3 CD, 4 network, 0 none.
+    void set_boot_order(std::uint16_t order);
 
     std::uint8_t nvram(unsigned index) const { return cells_[index & 0x7f]; }
     void set_nvram(unsigned index, std::uint8_t value) { cells_[index & 0x7f] = value; }

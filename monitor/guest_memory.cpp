@@ -45,8 +45,8 @@ std::byte* GuestMemory::reach(GuestPhys at) {
 
 std::byte* GuestMemory::open(GuestPhys block) {
     const auto translation = ept_.lookup(block);
-    if (!translation) return nullptr;
-    if (translation->size == mm::PageSize::size_4k) panic("guest RAM at {} is not mapped in blocks", block);
+    // A block of which a part is not as the guest's other RAM begins with RAM.
+    if (!translation || !translation->attributes.writable) return nullptr;
     Reached& place = place_of(block);
     place.window.open(translation->output);
     place.memory = this;

@@ -122,7 +122,7 @@ void Vcpu::obey_startup() {
         switch (startup_.obey()) {
             case guest::Startup::Order::initialize:
                 initialize();
-                if (startup_.waiting()) break;
+                if (startup_.waiting() || vm.machine().has_firmware()) break;
                 if (const auto to = vm.machine().resume_from_init(vm.memory())) {
                     begin_at(to->segment, to->offset);
                     break;

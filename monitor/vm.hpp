@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 
+#include "guest/acpi_loader.hpp"
 #include "guest/config.hpp"
 #include "guest/cpu_state.hpp"
 #include "guest/cpuid.hpp"
@@ -34,7 +35,7 @@ class CpuLoop;
 // the VM is built and released there, and its devices' timers are served there. A guest that ends is left by each CPU
 // for itself; the home releases it when the last one has. What the vCPUs share - the machine model, and what the
 // models set in another vCPU - is locked while it is touched, if there is more than one CPU: see MachineLock.
-class Vm final : public guest::MachineEvents {
+class Vm final : public guest::MachineEvents, private guest::AddressMap {
   public:
     enum class State : std::uint8_t { off, building, running };
     // What became of the guest, in the words of a log.
@@ -132,6 +133,7 @@ class Vm final : public guest::MachineEvents {
     using Step = std::expected<void, std::string_view>;
     struct BootFiles {
         std::span<const std::byte> kernel, initrd;
+        std::span<const std::byte> firmware, vgabios, option_rom, floppy;
         std::array<guest::BootModule, guest::max_modules> modules{};
         std::size_t module_count{};
     };
@@ -148,6 +150,9 @@ class Vm final : public guest::MachineEvents {
     Step find_files(BootFiles& files) const;
     Step write_tables();
     LoadResult load_kernel(const BootFiles& files);
+    Step load_firmware(const BootFiles& files);
+    // guest::AddressMap: what its host bridge changes.
+    void back(GuestPhys first, std::uint64_t size, guest::Backing backing, std::uint64_t offset_in_rom) override;
     Step load(const BootFiles& files, guest::InitialState& initial);
     bool fill_fw_cfg(const BootFiles& files, std::uint64_t entry);
     std::expected<std::span<std::byte>, std::string_view> test_ram();
@@ -193,7 +198,9 @@ class Vm final : public guest::MachineEvents {
     std::array<std::optional<Seat>, guest::max_vcpus> seats_;
     unsigned seat_count_{};
     std::uint64_t tsc_base_{};
-    guest::InitialState initial_;  // of vCPU 0
+    guest::InitialState initial_;  // of vCPU 0, unless it starts in firmware
+    HostPhys rom_{};               // the firmware's image, in a block of the guest's own
+    guest::AcpiLoader acpi_loader_;
     vmx::ControlRegisterPolicy cr0_{}, cr4_{};
     guest::MsrParameters msr_parameters_{};
     vmx::Controls controls_{};

@@ -87,6 +87,12 @@ vmx::GuestState to_vmx(const guest::InitialState& initial) {
     return state;
 }
 
+std::uint16_t nvram_order(const std::array<guest::BootDevice, guest::boot_devices>& order) {
+    unsigned nibbles = 0;
+    for (std::size_t i = 0; i < order.size(); ++i) nibbles |= static_cast<unsigned>(order[i]) << (4 * i);
+    return static_cast<std::uint16_t>(nibbles);
+}
+
 }  // namespace
 
 void Vm::fail(std::string_view why) {
@@ -101,7 +107,7 @@ Vm::Step Vm::begin_building() {
     built_ = 0;
     last_account_ = {};
     mm::BlockAllocator& blocks = the_system.blocks();
-    const std::size_t wanted = config_.memory / large_page_size;
+    const std::size_t wanted = config_.memory / large_page_size + (config_.has_firmware() ? 1 : 0);
     if (blocks.available() < wanted) {
         log("guest {}: needs {} MiB of memory, {} MiB are free", name(), config_.memory / mib,
             blocks.available() * large_page_size / mib);
@@ -182,7 +188,11 @@ Vm::Step Vm::create_machine() {
                                           .x2apic = cpuid_->shows(guest::cpuid_table::feature("x2APIC")),
                                           .debug_exit = config_.debug_exit,
                                           .debug_console = config_.debug_console,
-                                          .fw_cfg_memory = config_.fw_cfg ? &*memory_ : nullptr,
+                                          .fw_cfg_memory = config_.fw_cfg || config_.has_firmware() ? &*memory_ : nullptr,
+                                          .firmware = {.rom = files.firmware,
+                                                       .memory = &*memory_,
+                                                       .map = this,
+                                                       .boot_order = nvram_order(config_.boot_order)},
                                           .test_ram = *ram,
                                           .lapic_timers = std::span{lapic_timers}.first(config_.vcpus)},
                      seats_[0]->timers, partition_, *this);
@@ -256,7 +266,7 @@ Vm::Step Vm::create_vcpu(unsigned index) {
         *this, seat_of(index), index, machine_->lapic(index), std::move(*vmcs), *processor, *vpid, msr_parameters_);
     machine_->connect(index, vcpu);
     if (controls_.deliver_virtual_interrupts()) vcpu.deliver_in_hardware(machine_->lapic_page(index));
-    if (index == 0)
+    if (index == 0 && !config_.has_firmware())
         vcpu.registers = initial_.gpr;
     else
         vcpu.registers[isa::Gpr::RDX] = cpuid_->version();
@@ -281,7 +291,8 @@ void Vm::prepare_vmcs(Vcpu& vcpu) {
                          .tsc_offset = 0 - tsc_base_,
                          .cr0 = cr0_,
                          .cr4 = cr4_});
-    vmx::write_guest_state(vcpu.index == 0 ? to_vmx(initial_) : vmx::state_after_reset(), cr0_, cr4_);
+    const bool loaded = vcpu.index == 0 && !config_.has_firmware();
+    vmx::write_guest_state(loaded ? to_vmx(initial_) : vmx::state_after_reset(), cr0_, cr4_);
 }
 
 // The home takes its seat first, the other CPUs as soon as they look.

@@ -31,6 +31,10 @@ bool Vm::find_module(std::string_view what, std::string_view file, std::span<con
 Vm::Step Vm::find_files(BootFiles& files) const {
     if (!find_module("kernel", config_.kernel, files.kernel)) return std::unexpected("no kernel");
     if (!find_module("initrd", config_.initrd, files.initrd)) return std::unexpected("no initrd");
+    if (!find_module("firmware", config_.firmware, files.firmware)) return std::unexpected("no firmware");
+    if (!find_module("vgabios", config_.vgabios, files.vgabios)) return std::unexpected("no vgabios");
+    if (!find_module("option-rom", config_.option_rom, files.option_rom)) return std::unexpected("no option-rom");
+    if (!find_module("floppy", config_.floppy, files.floppy)) return std::unexpected("no floppy");
     for (const guest::ModuleConfig& wanted : config_.module_list()) {
         guest::BootModule& module = files.modules[files.module_count++];
         module.string = wanted.string;
@@ -53,6 +57,7 @@ Vm::LoadResult Vm::load_kernel(const BootFiles& files) {
         case guest::Loader::pvh:
             return guest::load_pvh({files.kernel, files.initrd, config_.cmdline, modules, e820, rsdp}, *memory_);
         case guest::Loader::flat:
+        case guest::Loader::bios:
             break;
     }
     return guest::load_flat(files.kernel, e820, *memory_);
@@ -69,6 +74,7 @@ Vm::Step Vm::write_tables() {
 }
 
 Vm::Step Vm::load(const BootFiles& files, guest::InitialState& initial) {
+    if (config_.has_firmware()) return load_firmware(files);
     if (const Step written = write_tables(); !written) return written;
     const LoadResult state = load_kernel(files);
     if (!state) {
@@ -81,6 +87,13 @@ Vm::Step Vm::load(const BootFiles& files, guest::InitialState& initial) {
 
 bool Vm::fill_fw_cfg(const BootFiles& files, std::uint64_t entry) {
     guest::FwCfg* const device = machine_->fw_cfg();
+    if (config_.has_firmware())
+        return acpi_loader_.add_to(*device) && guest::add_firmware_items(*device, {.memory = config_.memory,
+                                                                                   .vcpus = config_.vcpus,
+                                                                                   .boot_menu = config_.boot_menu,
+                                                                                   .vgabios = files.vgabios,
+                                                                                   .option_rom = files.option_rom,
+                                                                                   .floppy = files.floppy});
     return device == nullptr || guest::add_items(*device, {.memory = config_.memory,
                                                            .vcpus = config_.vcpus,
                                                            .loader = config_.loader,

@@ -59,8 +59,9 @@ int main(int argc, char** argv) {
     int status = 0;
     for (const guest::GuestConfig& guest : std::span{config->guests}.first(config->count)) {
         describe(guest);
-        status |= check_file(file, also, guest, guest.kernel);
-        status |= check_file(file, also, guest, guest.initrd);
+        for (const std::string_view name :
+             {guest.kernel, guest.initrd, guest.firmware, guest.vgabios, guest.option_rom, guest.floppy})
+            status |= check_file(file, also, guest, name);
         for (const guest::ModuleConfig& module : guest.module_list()) status |= check_file(file, also, guest, module.file);
     }
     return status;

@@ -69,13 +69,20 @@ lint: ## check the arrows between the rooms and the licence lines
 
 clean: ## remove what was built, but for the packages that were fetched
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guests -exec rm -rf {} + 2>/dev/null || true
-	@find $(BUILD)/guests -type f ! -name 'vmlinuz*' ! -name 'busybox*' ! -name 'memtest*' -delete 2>/dev/null || true
+	@find $(BUILD)/guests -type f ! -name 'vmlinuz*' ! -name 'busybox*' ! -name 'memtest*' ! -name '*bios.bin' -delete 2>/dev/null || true
 
 # ---- guests ---------------------------------------------------------------------------------------------------------
 GUEST_FILES := $(BUILD)/guests
 INITRAMFS := examples/initramfs/inittab examples/initramfs/rc
 
-guests: $(GUEST_FILES)/vmlinuz $(GUEST_FILES)/initramfs.cpio $(GUEST_FILES)/heartbeat.bin
+FIRMWARE := $(GUEST_FILES)/seabios.bin $(GUEST_FILES)/sgabios.bin
+
+guests: $(GUEST_FILES)/vmlinuz $(GUEST_FILES)/initramfs.cpio $(GUEST_FILES)/heartbeat.bin $(FIRMWARE)
+
+# Firmware for guests that start as a PC does. In Debian 12 sgabios is part of QEMU's data files.
+$(FIRMWARE) &: scripts/fetch-packages
+	scripts/fetch-packages $(GUEST_FILES) 'seabios.bin=seabios:usr/share/seabios/bios-256k.bin' \
+		'sgabios.bin=qemu-system-data:usr/share/qemu/sgabios.bin'
 
 $(GUEST_FILES)/vmlinuz $(GUEST_FILES)/busybox &: scripts/fetch-guests
 	scripts/fetch-guests $(GUEST_FILES)
@@ -130,7 +137,7 @@ BENCH_PROGRAMS := $(GUEST_FILES)/bench/cpuid.bin
 PROGRAM_START := $(BUILD)/programs/tests/system/guests/start.S.o
 
 .PHONY: test-guests bench-guests
-test-guests: $(TEST_PROGRAMS) $(MULTIBOOT_PROGRAMS) $(GUEST_FILES)/tests/vmlinux $(GUEST_FILES)/tests/initramfs.cpio
+test-guests: $(TEST_PROGRAMS) $(MULTIBOOT_PROGRAMS) $(GUEST_FILES)/tests/floppy.img $(GUEST_FILES)/tests/vmlinux $(GUEST_FILES)/tests/initramfs.cpio
 bench-guests: $(BENCH_PROGRAMS) $(GUEST_FILES)/bench/initramfs.cpio
 
 $(BUILD)/programs/%.o: % scripts/targets.mk
@@ -163,6 +170,11 @@ $(filter %.elf,$(MULTIBOOT_PROGRAMS)): $(GUEST_FILES)/tests/%.elf: $(MULTIBOOT_O
 
 $(GUEST_FILES)/tests/addressed.bin: $(MULTIBOOT_OBJECTS)/addresses.S.o $(MULTIBOOT_OBJECTS)/report.cpp.o tests/system/guests/flat.ld
 	$(program)
+
+# A 1440 KiB floppy: its first sector is what firmware loads at 7C00h.
+$(GUEST_FILES)/tests/floppy.img: $(BUILD)/programs/tests/system/floppy/floppy.S.o
+	@mkdir -p $(@D)
+	ld -m elf_i386 -Ttext=0x7c00 -e _start --oformat=binary $< -o $@
 
 # The ELF kernel that is packed in the bzImage, for the PVH loader.
 $(GUEST_FILES)/tests/vmlinux: scripts/extract-vmlinux $(GUEST_FILES)/vmlinuz

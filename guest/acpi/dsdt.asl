@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The devices of a guest that cannot be found by themselves. What is not here does not exist: no keyboard, no DMA
-// controller, no HPET, and a PCI bus with nothing but its host bridge.
+// The devices of a guest that cannot be found by themselves. What is not here does not exist: no DMA controller, no HPET,
+// no PCI device with an interrupt of its own. PC: a guest that starts with firmware, and has a display and a keyboard.
 DefinitionBlock ("dsdt.aml", "DSDT", 2, "BULKHD", "BULKHEAD", 0x00000001)
 {
     // The only sleeping state: off. The value is AcpiPm::slp_typ_s5.
@@ -23,6 +23,10 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "BULKHD", "BULKHEAD", 0x00000001)
                 IO (Decode16, 0x0CF8, 0x0CF8, 0x01, 0x08)
                 WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, 0, 0x0000, 0x0CF7, 0, 0x0CF8)
                 WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, 0, 0x0D00, 0xFFFF, 0, 0xF300)
+#ifdef PC
+                DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
+                             0, 0x000A0000, 0x000BFFFF, 0, 0x00020000)
+#endif
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
                              0, 0xC0000000, 0xFEBFFFFF, 0, 0x3EC00000)
             })
@@ -45,6 +49,19 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "BULKHD", "BULKHEAD", 0x00000001)
                         IRQNoFlags () { 2 }
                     })
                 }
+
+#ifdef PC
+                Device (KBD)
+                {
+                    Name (_HID, EisaId ("PNP0303"))
+                    Name (_CRS, ResourceTemplate ()
+                    {
+                        IO (Decode16, 0x0060, 0x0060, 0x01, 0x01)
+                        IO (Decode16, 0x0064, 0x0064, 0x01, 0x01)
+                        IRQNoFlags () { 1 }
+                    })
+                }
+#endif
 
                 Device (TIMR)
                 {

@@ -125,8 +125,8 @@ TEST_F(FwCfgTest, WhatCannotBeAdded) {
     EXPECT_FALSE(device.add_file("a", bytes("y")));
     for (int i = 1; i < 32; ++i) EXPECT_TRUE(device.add_file("file" + std::to_string(i), bytes("x")));
     EXPECT_FALSE(device.add_file("one more", bytes("x")));
-    EXPECT_FALSE(device.add_copy(0x100, numbered(513)));
-    EXPECT_TRUE(device.add_copy(0x100, numbered(400)));
+    EXPECT_FALSE(device.add_copy(0x100, numbered(1025)));
+    EXPECT_TRUE(device.add_copy(0x100, numbered(900)));
 }
 
 TEST_F(FwCfgTest, DmaReadsAndFillsUp) {

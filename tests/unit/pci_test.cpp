@@ -2,6 +2,9 @@
 // Configuration mechanism #1 and the reset control register.
 #include "guest/pci.hpp"
 
+#include "guest/host_bridge.hpp"
+#include "guest/isa_bridge.hpp"
+
 #include <gtest/gtest.h>
 
 namespace bulkhead::guest {
@@ -19,6 +22,9 @@ class PciTest : public testing::Test {
     }
 
     int resets = 0;
+    PciTest() { EXPECT_TRUE(pci.attach(0, 0, bridge)); }
+
+    HostBridge bridge{nullptr};
     PciHost pci{Delegate<void()>::to<&PciTest::count_reset>(this)};
 };
 
