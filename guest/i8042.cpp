@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest/i8042.hpp"
 
+#include <utility>
+
 namespace bulkhead::guest {
 namespace {
 
@@ -36,16 +38,8 @@ enum Command : std::uint8_t {
     PULSE = 0xf0,
 };
 
-// From scan code set 2 to set 1: of the controller's table, what a keyboard on which nobody types sends.
-constexpr std::uint8_t translated(std::uint8_t code) {
-    switch (code) {
-        case 0x01: return 0x43;
-        case 0x02:
-        case 0x83: return 0x41;
-        case 0x03: return 0x3f;
-        default: return code;
-    }
-}
+// Of the keyboard's scan codes, which the controller translates from set 2 to set 1.
+constexpr std::uint8_t break_prefix = 0xf0, released = 0x80;
 
 }  // namespace
 
@@ -153,8 +147,16 @@ void I8042::parameter(std::uint8_t value) {
 
 // The keyboard sends while its line is enabled and the last byte has been read.
 void I8042::listen() {
-    if (keyboard_ == nullptr || output_full_ || (ram_[0] & command_byte::KBD_DISABLE) != 0) return;
-    if (const auto value = keyboard_->send()) reply((ram_[0] & command_byte::XLATE) != 0 ? translated(*value) : *value);
+    if (keyboard_ == nullptr) return;
+    while (!output_full_ && (ram_[0] & command_byte::KBD_DISABLE) == 0) {
+        const auto value = keyboard_->send();
+        if (!value) return;
+        if ((ram_[0] & command_byte::XLATE) == 0) return reply(*value);
+        if (*value == break_prefix)
+            translates_break_ = true;
+        else
+            reply(translate_scan_code(*value) | (std::exchange(translates_break_, false) ? released : 0));
+    }
 }
 
 void I8042::write_output_port(std::uint8_t value) {

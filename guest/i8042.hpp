@@ -20,6 +20,8 @@ class I8042 final : public PortDevice {
     explicit I8042(Delegate<void()> reset, Keyboard* keyboard = nullptr);
 
     InterruptLine& irq() { return irq_; }
+    // The keyboard may have something to send.
+    void key_available() { listen(); }
     // Both gates drive one A20 mask, as on a PC's chip set.
     bool a20() const { return a20_; }
 
@@ -46,6 +48,7 @@ class I8042 final : public PortDevice {
     std::uint8_t output_buffer_{};
     bool output_full_{};
     bool last_was_command_{};
+    bool translates_break_{};  // the prefix of a released key has come
     std::uint8_t awaiting_{};  // the command whose parameter comes next; 0: none
     bool a20_{true};           // as firmware hands over
     bool port_92_reset_{};

@@ -21,14 +21,37 @@ constexpr std::uint8_t first_of_key_types = 0xf7, first_of_one_key = 0xfb;
 
 constexpr std::uint8_t acknowledge = 0xfa, please_resend = 0xfe, self_test_passed = 0xaa;
 constexpr std::uint8_t id_first = 0xab, id_second = 0x83;
-constexpr std::uint8_t last_scan_set = 3, longest_led_mask = 0x07, highest_rate = 0x7f;
+constexpr std::uint8_t last_scan_set = 2, all_leds = 0x07, highest_rate = 0x7f;
+constexpr std::uint8_t set2_break = 0xf0, set1_break = 0x80;
 
 }  // namespace
 
 std::optional<std::uint8_t> Keyboard::send() {
+    while (output_.empty() && scanning_ && typist_) {
+        const auto character = typist_();
+        if (!character) break;
+        if (const auto stroke = stroke_of(*character)) type(*stroke);
+    }
     const auto value = output_.pop();
     if (value) last_sent_ = *value;
     return value;
+}
+
+void Keyboard::press(KeyCode key) { reply(scan_set_ == 1 ? key.set1 : key.set2); }
+
+void Keyboard::release(KeyCode key) {
+    if (scan_set_ == 1) return reply(key.set1 | set1_break);
+    reply(set2_break);
+    reply(key.set2);
+}
+
+void Keyboard::type(const KeyStroke& stroke) {
+    const KeyCode modifier = stroke.control ? left_control : left_shift;
+    const bool modified = stroke.control || stroke.shift;
+    if (modified) press(modifier);
+    press(stroke.key);
+    release(stroke.key);
+    if (modified) release(modifier);
 }
 
 // A command while a parameter is awaited takes its place.
@@ -50,7 +73,11 @@ void Keyboard::obey(std::uint8_t command) {
         case IDENTIFY: reply(id_first); return reply(id_second);
         case RESET: reply(self_test_passed); [[fallthrough]];
         case SET_DEFAULTS:
-        case DISABLE: scan_set_ = 2; return;
+        case DISABLE:
+            scan_set_ = 2;
+            scanning_ = command != DISABLE;
+            return;
+        case ENABLE: scanning_ = true; return;
         default:
             if (command >= first_of_one_key) awaiting_ = first_of_key_types;
             return;
@@ -58,7 +85,7 @@ void Keyboard::obey(std::uint8_t command) {
 }
 
 void Keyboard::take_parameter(std::uint8_t command, std::uint8_t value) {
-    const bool good = command == SET_LEDS ? value <= longest_led_mask
+    const bool good = command == SET_LEDS ? value <= all_leds
         : command == SCAN_SET             ? value <= last_scan_set
         : command == SET_RATE             ? value <= highest_rate
                                           : true;

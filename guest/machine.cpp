@@ -8,7 +8,8 @@ namespace bulkhead::guest {
 
 Machine::Machine(const MachineConfig& config, TimerQueue& timers, SerialPeer& serial, MachineEvents& events)
     : vcpus_(config.vcpus),
-      uart_(timers, serial, com1, config.pace_serial ? Uart::Pacing::baud : Uart::Pacing::instant),
+      input_(timers, serial),
+      uart_(timers, config.firmware.rom.empty() ? serial : input_, com1, config.pace_serial ? Uart::Pacing::baud : Uart::Pacing::instant),
       pit_(timers),
       rtc_(timers, config.boot_seconds),
       i8042_(Delegate<void()>::to<&Machine::reset_processors>(this), config.firmware.rom.empty() ? nullptr : &keyboard_),
@@ -32,6 +33,8 @@ void Machine::add_firmware(const FirmwareConfig& config) {
         rom_.emplace(config.rom);
         shadow_.emplace(*config.memory, config.rom, *config.map);
         isa_bridge_.emplace();
+        input_.connect(uart_, i8042_);
+        keyboard_.set_typist(Keyboard::Typist::to<&ConsoleInput::next_key>(&input_));
         vga_.emplace();
         claim(VgaText::first_port, VgaText::last_port, *vga_);
         if (!mmio_.claim(rom_->base(), rom_->size(), *rom_) ||
@@ -129,6 +132,11 @@ void Machine::transmit_room() {
     if (debug_console_) debug_console_->transmit_room();
 }
 
+void Machine::input_available() {
+    uart_.input_available();
+    input_.input_available();
+}
+
 void Machine::add_lapics(const MachineConfig& config, TimerQueue& timers) {
     for (unsigned i = 0; i < vcpus_; ++i) {
         const LapicConfig lapic_config{.id = i,
@@ -141,7 +149,7 @@ void Machine::add_lapics(const MachineConfig& config, TimerQueue& timers) {
         lapic.on_move(Delegate<void(std::optional<GuestPhys>)>::to<&Machine::lapic_moved>(this));
         fabric_.attach(lapic);
     }
-    if (config.firmware.rom.empty()) lapic(0).enter_virtual_wire_mode();
+    lapic(0).enter_virtual_wire_mode();
     show_lapic(0);
 }
 

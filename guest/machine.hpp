@@ -11,6 +11,7 @@
 #include "guest/clock.hpp"
 #include "guest/config.hpp"
 #include "guest/console.hpp"
+#include "guest/console_input.hpp"
 #include "guest/debug_console.hpp"
 #include "guest/debug_exit.hpp"
 #include "guest/fw_cfg.hpp"
@@ -113,6 +114,8 @@ class Machine {
 
     // The console has room again.
     void transmit_room();
+    // Something was typed.
+    void input_available();
     // What a vCPU wrote last found no room: it must wait.
     bool output_stalled() const { return debug_console_ && debug_console_->stalled(); }
 
@@ -147,6 +150,7 @@ class Machine {
     const unsigned vcpus_;
     PortBus ports_;
     MmioBus mmio_;
+    ConsoleInput input_;
     Uart uart_;
     IrqFabric fabric_;
     Pit pit_;

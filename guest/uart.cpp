@@ -264,12 +264,25 @@ void Uart::receive_timeout() {
     update_irq();
 }
 
-std::uint8_t Uart::read_rbr() {
+std::optional<Uart::Received> Uart::pop_received() {
     const std::optional<Received> character = receive_fifo_.pop();
-    if (!character) return 0;
+    if (!character) return character;
     if (receive_fifo_.empty()) lsr_ = static_cast<std::uint8_t>(lsr_ & ~lsr::DR);
     expose_errors();
     restart_receive_timeout();
+    return character;
+}
+
+std::optional<std::uint8_t> Uart::withdraw() {
+    const std::optional<Received> character = pop_received();
+    if (!character) return std::nullopt;
+    update_irq();
+    return character->byte;
+}
+
+std::uint8_t Uart::read_rbr() {
+    const std::optional<Received> character = pop_received();
+    if (!character) return 0;
     pull_input();
     update_irq();
     return character->byte;

@@ -32,6 +32,12 @@ class Uart final : public PortDevice {
     // Something was typed.
     void input_available();
 
+    // Whether the guest is told of what is typed, and whether it has left some of it.
+    bool receive_interrupt_enabled() const { return (ier_ & 1) != 0; }
+    bool has_unread() const { return !receive_fifo_.empty(); }
+    // Takes back a byte that the guest has not read.
+    std::optional<std::uint8_t> withdraw();
+
     // LSR, the register that a polling guest reads.
     std::uint16_t status_port() const { return static_cast<std::uint16_t>(base_ + 5); }
     // The guest reads LSR in a loop and sees a busy transmitter each time: nothing changes for it before
@@ -55,6 +61,7 @@ class Uart final : public PortDevice {
     void write(unsigned reg, std::uint8_t value);
     std::uint8_t read_lsr();
     std::uint8_t read_rbr();
+    std::optional<Received> pop_received();
     std::uint8_t read_iir();
     std::uint8_t read_msr();
     void write_thr(std::uint8_t value);

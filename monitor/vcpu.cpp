@@ -122,7 +122,13 @@ void Vcpu::obey_startup() {
         switch (startup_.obey()) {
             case guest::Startup::Order::initialize:
                 initialize();
-                if (startup_.waiting() || vm.machine().has_firmware()) break;
+                if (startup_.waiting()) break;
+                // At its reset vector there is firmware, which goes on as after power-up, or where it was told to, and
+                // takes the 8259s' interrupts for granted (MP specification 1.4, 3.6.2.2).
+                if (vm.machine().has_firmware()) {
+                    lapic.enter_virtual_wire_mode();
+                    break;
+                }
                 if (const auto to = vm.machine().resume_from_init(vm.memory())) {
                     begin_at(to->segment, to->offset);
                     break;

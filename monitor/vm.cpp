@@ -52,7 +52,7 @@ void Vm::serve_requests() {
     if (state_ != State::running || is_ending()) return;
     const MachineLock lock{*this};
     set_clock(cpu::rdtsc());
-    if (contains(requests, Request::input)) machine_->uart().input_available();
+    if (contains(requests, Request::input)) machine_->input_available();
     if (contains(requests, Request::output_room)) {
         machine_->transmit_room();
         rouse_pollers();

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "guest/clock.hpp"
+#include "guest/console.hpp"
+#include "lib/ring.hpp"
+
+namespace bulkhead::guest {
+
+class I8042;
+class Uart;
+
+// Between the console and a machine that has a serial port and a keyboard, when one person types at both. What is typed goes to
+// the serial port. What the guest leaves unread there for a tenth of a second, with the port's receive interrupt off, is
+// typed at the keyboard instead, for programs that know no other: among them those that wait in INT 16h, where
+// Debian's sgabios looks at the serial port no more than once a call.
+class ConsoleInput final : public SerialPeer {
+  public:
+    ConsoleInput(TimerQueue& timers, SerialPeer& console);
+    // Before anything is typed.
+    void connect(Uart& uart, I8042& controller);
+
+    bool put(std::uint8_t byte) override { return console_.put(byte); }
+    // The serial port asks, after each byte that the guest has read from it too.
+    std::optional<std::uint8_t> get() override;
+
+    // The keyboard asks for the next character to type.
+    std::optional<std::uint8_t> next_key();
+    // More may be there for the keyboard.
+    void input_available();
+
+  private:
+    // A BIOS keeps 15 keys for a program that is busy: who types faster than it reads loses some.
+    static constexpr std::uint64_t patience_per_second = 10, keys_per_second = 50;
+
+    void lose_patience();
+    void next_is_due();
+    void wait();
+
+    TimerQueue& timers_;
+    SerialPeer& console_;
+    Uart* uart_{};
+    I8042* controller_{};
+    Timer patience_, pace_;
+    Ring<std::uint8_t, 16> withdrawn_;  // from the serial port, to be typed
+    bool typing_{};
+};
+
+}  // namespace bulkhead::guest
