@@ -190,6 +190,52 @@ TEST(Config, Consoles) {
     expect_error({with("console = 4\n[b]\nconsole = 4"), 6, "4 is the console of 'a'"});
 }
 
+const std::string with_firmware = "[a]\nmemory = 16M\nloader = bios\nfirmware = bios.bin\n";
+
+TEST(Config, Firmware) {
+    const std::string text = with_firmware +
+        "vgabios = vga.bin\noption-rom = net.rom\nfloppy = dos.img # a comment\nboot-menu = 3\nboot-order = cdrom  disk\n";
+    const auto config = good(text);
+    const auto& guest = config.guests[0];
+    EXPECT_EQ(guest.loader, Loader::bios);
+    EXPECT_TRUE(guest.has_firmware());
+    EXPECT_EQ(guest.firmware, "bios.bin");
+    EXPECT_EQ(guest.vgabios, "vga.bin");
+    EXPECT_EQ(guest.option_rom, "net.rom");
+    EXPECT_EQ(guest.floppy, "dos.img");
+    EXPECT_EQ(guest.boot_menu, 3u);
+    using enum guest::BootDevice;
+    EXPECT_EQ(guest.boot_order, (std::array{cdrom, disk, none}));
+    EXPECT_EQ(guest.paravirt, Paravirt::none);
+}
+
+TEST(Config, FirmwareDefaults) {
+    const auto config = good(with_firmware);
+    const auto& guest = config.guests[0];
+    EXPECT_EQ(guest.boot_menu, 0u);
+    using enum guest::BootDevice;
+    EXPECT_EQ(guest.boot_order, (std::array{floppy, disk, cdrom}));
+    EXPECT_FALSE(good(minimal).guests[0].has_firmware());
+}
+
+TEST(Config, FirmwareErrors) {
+    const Bad bad[] = {
+        {"[a]\nmemory = 16M\nloader = bios\n", 1, "expected 'firmware =' in the section of 'a'"},
+        {with_firmware + "kernel = x\n", 5, "expected no 'kernel' with 'loader = bios'"},
+        {with_firmware + "cmdline = x\n", 5, "expected no 'cmdline' with 'loader = bios'"},
+        {with("firmware = x"), 4, "expected no 'firmware' with 'loader = linux'"},
+        {with("floppy = x"), 4, "expected no 'floppy' with 'loader = linux'"},
+        {with("boot-menu = 1"), 4, "expected no 'boot-menu' with 'loader = linux'"},
+        {with_firmware + "boot-menu = 61\n", 5, "expected a number of seconds from 0 to 60, found '61'"},
+        {with_firmware + "boot-menu = x\n", 5, "expected a number of seconds"},
+        {with_firmware + "boot-order = tape\n", 5, "expected 'floppy', 'disk' and 'cdrom'"},
+        {with_firmware + "boot-order = disk disk\n", 5, "each at most once"},
+        {with_firmware + "boot-order = disk floppy cdrom disk\n", 5, "each at most once"},
+        {with_firmware + "floppy = two words\n", 5, "expected one file name without blanks after 'floppy ='"},
+    };
+    for (const Bad& b : bad) expect_error(b);
+}
+
 TEST(Config, CpuLists) {
     for (const char* list : {"a", "1,", ",1", "1,,2", "3-1", "64", "1-64", "1-", "-1", "1-2-3", "99999999999999999999"})
         expect_error({with(std::string{"cpus = "} + list), 4, "CPU numbers from 0 to 63"});

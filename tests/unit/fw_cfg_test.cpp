@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
 
 #include "guest/fw_cfg_items.hpp"
@@ -235,6 +236,30 @@ TEST_F(FwCfgTest, ItemsOfTheMachine) {
             value |= std::uint64_t{device.in(0x511, 1)} << (8 * byte);
         EXPECT_EQ(value, expected[i]) << i;
     }
+}
+
+TEST_F(FwCfgTest, ItemsForFirmware) {
+    const Image floppy = numbered(160 * 1024), rom = numbered(512);
+    ASSERT_TRUE(add_firmware_items(
+        device, {.memory = 64 * mib, .vcpus = 2, .boot_menu = 5, .vgabios = rom, .floppy = floppy}));
+    EXPECT_EQ(number(0x05, 2), 2u);
+    EXPECT_EQ(number(0x0e, 2), 1u) << "a boot menu";
+    EXPECT_EQ(number(0x11, 4), 0u) << "no kernel";
+    select(0x19);
+    const std::uint64_t count = big_endian(4);
+    std::map<std::string, std::uint64_t> sizes;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        const std::uint64_t size = big_endian(4);
+        big_endian(4);
+        sizes[text(56).c_str()] = size;
+    }
+    const std::map<std::string, std::uint64_t> expected = {{"etc/e820", 20},
+                                                           {"etc/boot-menu-wait", 2},
+                                                           {"etc/screen-and-debug", 1},
+                                                           {"vgaroms/vgabios.bin", 512},
+                                                           {"floppyimg/floppy.img", 160 * 1024}};
+    EXPECT_EQ(sizes, expected);
+    EXPECT_EQ(number(0x21, 2), 5000u) << "milliseconds";
 }
 
 TEST_F(FwCfgTest, ABzImageIsPartedInSetupAndKernel) {

@@ -75,6 +75,28 @@ TEST_F(PciTest, EverythingElseIsAbsent) {
             }
 }
 
+TEST_F(PciTest, AFunctionHasItsPlace) {
+    IsaBridge isa;
+    EXPECT_TRUE(pci.attach(1, 0, isa));
+    EXPECT_FALSE(pci.attach(1, 0, isa)) << "taken";
+    EXPECT_FALSE(pci.attach(32, 0, isa));
+    EXPECT_FALSE(pci.attach(1, 8, isa));
+    EXPECT_EQ(config(0, 1, 0, 0x00), 0x7000'8086u);
+    EXPECT_EQ(config(0, 1, 0, 0x08) >> 8, 0x0601'00u) << "ISA bridge";
+    EXPECT_EQ(config(0, 1, 0, 0x0c) >> 16 & 0xff, 0x80u) << "has further functions";
+    EXPECT_EQ(config(0, 1, 1, 0x00), 0xffffffffu);
+    EXPECT_EQ(config(1, 1, 0, 0x00), 0xffffffffu) << "another bus";
+}
+
+TEST_F(PciTest, InterruptRoutingIsKept) {
+    IsaBridge isa;
+    ASSERT_TRUE(pci.attach(1, 0, isa));
+    EXPECT_EQ(config(0, 1, 0, 0x60), 0x80808080u) << "routed nowhere";
+    pci.out(0xcfd, 1, 0xff);
+    pci.out(0xcfe, 2, 0x0b0a);
+    EXPECT_EQ(pci.in(0xcfc, 4), 0x0b0a8f80u) << "reserved bits stay clear";
+}
+
 TEST_F(PciTest, DataPortIsDeadWithoutTheEnableBit) {
     pci.out(0xcf8, 4, 0x00000000);
     EXPECT_EQ(pci.in(0xcfc, 4), 0xffffffffu);
