@@ -47,27 +47,28 @@ constexpr GenericAddress io_register(std::uint16_t port, std::uint8_t bytes) {
     return {.bit_width = static_cast<std::uint8_t>(8 * bytes), .address = port};
 }
 
-Fadt make_fadt(GuestPhys facs, GuestPhys dsdt, bool display_and_keyboard) {
+Fadt make_fadt(GuestPhys facs, GuestPhys dsdt, const TableParameters& parameters) {
+    const auto pm = [&](std::uint16_t port) { return static_cast<std::uint16_t>(port - AcpiPm::base + parameters.pm_base); };
     Fadt t;
     t.firmware_ctrl = static_cast<std::uint32_t>(facs.value);
     t.dsdt = static_cast<std::uint32_t>(dsdt.value);
     t.x_dsdt = dsdt.value;
     t.sci_int = sci_irq;
-    t.pm1a_evt_blk = AcpiPm::pm1_event;
+    t.pm1a_evt_blk = pm(AcpiPm::pm1_event);
     t.pm1_evt_len = 4;
-    t.x_pm1a_evt_blk = io_register(AcpiPm::pm1_event, 4);
-    t.pm1a_cnt_blk = AcpiPm::pm1_control;
+    t.x_pm1a_evt_blk = io_register(pm(AcpiPm::pm1_event), 4);
+    t.pm1a_cnt_blk = pm(AcpiPm::pm1_control);
     t.pm1_cnt_len = 2;
-    t.x_pm1a_cnt_blk = io_register(AcpiPm::pm1_control, 2);
-    t.pm_tmr_blk = AcpiPm::pm_timer;
+    t.x_pm1a_cnt_blk = io_register(pm(AcpiPm::pm1_control), 2);
+    t.pm_tmr_blk = pm(AcpiPm::pm_timer);
     t.pm_tmr_len = 4;
-    t.x_pm_tmr_blk = io_register(AcpiPm::pm_timer, 4);
+    t.x_pm_tmr_blk = io_register(pm(AcpiPm::pm_timer), 4);
     // No C2 and no C3: latencies above 100 and 1000 us say so.
     t.p_lvl2_lat = 0x0fff;
     t.p_lvl3_lat = 0x0fff;
     t.century = cmos_century;
     // There is a serial port, but mostly neither a display nor a keyboard: systems need not look for one.
-    t.iapc_boot_arch = fadt::LEGACY_DEVICES | (display_and_keyboard ? fadt::I8042 : fadt::VGA_NOT_PRESENT);
+    t.iapc_boot_arch = fadt::LEGACY_DEVICES | (parameters.display_and_keyboard ? fadt::I8042 : fadt::VGA_NOT_PRESENT);
     // The power button and the RTC's alarm are in PM1; there is no sleep button.
     t.flags = fadt::WBINVD | fadt::PROC_C1 | fadt::SLP_BUTTON | fadt::RESET_REG_SUP;
     t.reset_reg = io_register(PciHost::reset_port, 1);
@@ -173,7 +174,7 @@ std::expected<TablePlaces, TableError> write_acpi_tables(Memory& memory, const T
     if (!dsdt) return std::unexpected{dsdt.error()};
     const auto facs = writer.append(bytes_of(Facs{}));
     if (!facs) return std::unexpected{facs.error()};
-    const auto fadt = writer.append(bytes_of(make_fadt(*facs, *dsdt, parameters.display_and_keyboard)));
+    const auto fadt = writer.append(bytes_of(make_fadt(*facs, *dsdt, parameters)));
     if (!fadt) return std::unexpected{fadt.error()};
     const auto madt = append_madt(writer, parameters.vcpus);
     if (!madt) return std::unexpected{madt.error()};

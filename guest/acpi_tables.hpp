@@ -6,6 +6,7 @@
 #include <expected>
 #include <span>
 
+#include "guest/acpi_pm.hpp"
 #include "guest/memory.hpp"
 #include "guest/memory_map.hpp"
 #include "lib/address.hpp"
@@ -26,6 +27,7 @@ struct TablePlace {
 struct TableParameters {
     unsigned vcpus{1};  // their APIC IDs are 0 to vcpus - 1
     std::span<const std::byte> dsdt;
+    std::uint16_t pm_base{AcpiPm::base};  // where the registers of ACPI are
     bool display_and_keyboard{};  // a VGA's registers and memory, and a keyboard at the 8042
     TablePlace place{};
 };

@@ -16,6 +16,14 @@ bool PortBus::claim(std::uint16_t first, std::uint16_t last, PortDevice& device)
     return true;
 }
 
+void PortBus::release(PortDevice& device) {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < count_; ++i)
+        if (ranges_[i].device != &device) ranges_[kept++] = ranges_[i];
+    count_ = kept;
+    last_ = 0;
+}
+
 PortBus::Range* PortBus::find(std::uint16_t port) {
     const auto has = [&](const Range& range) { return port >= range.first && port <= range.last; };
     if (has(ranges_[last_])) return &ranges_[last_];

@@ -36,6 +36,8 @@ class PortBus {
   public:
     // First and last are inclusive; ranges do not overlap. False when full or overlapping.
     [[nodiscard]] bool claim(std::uint16_t first, std::uint16_t last, PortDevice& device);
+    // All that the device has claimed.
+    void release(PortDevice& device);
     std::uint32_t in(std::uint16_t port, unsigned size);
     void out(std::uint16_t port, unsigned size, std::uint32_t value);
 

@@ -60,16 +60,17 @@ static_assert(std::size(keys) == static_cast<std::size_t>(Key::count));
 struct LoaderRow {
     std::string_view name;
     bool initrd{}, cmdline{}, modules{};
-    bool firmware{};  // instead of a kernel, with what goes with it
+    bool firmware{};  // instead of a kernel
+    bool bios{};      // the firmware knows option ROMs of a BIOS, and floppies
 };
 constexpr LoaderRow loaders[] = {
     {"linux", true, true, false}, {"flat", false, false, false}, {"multiboot", false, true, true},
-    {"pvh", true, true, true},    {"bios", false, false, false, true},
+    {"pvh", true, true, true},    {"bios", false, false, false, true, true}, {"uefi", false, false, false, true},
 };
 constexpr const LoaderRow& row_of(Loader loader) {
     return loaders[static_cast<std::size_t>(loader)];
 }
-static_assert(row_of(Loader::bios).name == "bios"sv && std::size(loaders) == 5);
+static_assert(row_of(Loader::uefi).name == "uefi"sv && std::size(loaders) == 6);
 
 bool is_blank(char c) {
     return c == ' ' || c == '\t';
@@ -292,9 +293,9 @@ bool Parser::check_loader_of(const GuestConfig& guest) {
     const LoaderRow& row = row_of(guest.loader);
     const std::pair<Key, bool> takes[] = {{Key::kernel, !row.firmware},   {Key::initrd, row.initrd},
                                           {Key::cmdline, row.cmdline},    {Key::module, row.modules},
-                                          {Key::firmware, row.firmware},  {Key::vgabios, row.firmware},
-                                          {Key::option_rom, row.firmware}, {Key::floppy, row.firmware},
-                                          {Key::boot_menu, row.firmware}, {Key::boot_order, row.firmware}};
+                                          {Key::firmware, row.firmware},  {Key::vgabios, row.bios},
+                                          {Key::option_rom, row.bios},    {Key::floppy, row.bios},
+                                          {Key::boot_menu, row.bios},     {Key::boot_order, row.bios}};
     for (const auto& [key, taken] : takes)
         if (!taken && line_of(key) != 0)
             return fail_at(line_of(key), "expected no '{}' with 'loader = {}': such a guest is given none",
@@ -397,7 +398,7 @@ bool Parser::set_vcpus(std::string_view value) {
 bool Parser::set_loader(std::string_view value) {
     const auto row = std::ranges::find(loaders, value, &LoaderRow::name);
     if (row == std::end(loaders))
-        return fail_found(value, "expected 'linux', 'flat', 'multiboot', 'pvh' or 'bios' after 'loader ='");
+        return fail_found(value, "expected 'linux', 'flat', 'multiboot', 'pvh', 'bios' or 'uefi' after 'loader ='");
     guest_->loader = static_cast<Loader>(row - std::begin(loaders));
     return true;
 }

@@ -16,7 +16,7 @@ inline constexpr std::size_t max_guests = 8;
 inline constexpr unsigned max_vcpus = 16;
 inline constexpr std::size_t max_modules = 8;  // a guest
 
-enum class Loader : std::uint8_t { linux, flat, multiboot, pvh, bios };
+enum class Loader : std::uint8_t { linux, flat, multiboot, pvh, bios, uefi };
 std::string_view name_of(Loader loader);  // as in guests.conf
 enum class Paravirt : std::uint8_t { none, kvm };
 
@@ -57,7 +57,7 @@ struct GuestConfig {
     bool test_device{};        // loop-back registers, interrupt lines, RAM behind MMIO
     unsigned line{};           // where the section starts, for later errors
 
-    constexpr bool has_firmware() const { return loader == Loader::bios; }
+    constexpr bool has_firmware() const { return loader == Loader::bios || loader == Loader::uefi; }
     constexpr std::span<const ModuleConfig> module_list() const { return std::span{modules}.first(module_count); }
 };
 

@@ -18,7 +18,7 @@ Machine::Machine(const MachineConfig& config, TimerQueue& timers, SerialPeer& se
       events_(events) {
     add_lapics(config, timers);
     connect_interrupts();
-    claim_addresses();
+    claim_addresses(!config.firmware.places_acpi);
     add_firmware(config.firmware);
     add_fw_cfg(config, timers);
     add_test_devices(config, serial, events);
@@ -40,6 +40,10 @@ void Machine::add_firmware(const FirmwareConfig& config) {
         if (!mmio_.claim(rom_->base(), rom_->size(), *rom_) ||
             !mmio_.claim(ShadowMemory::base, ShadowMemory::size, *shadow_) || !pci_.attach(1, 0, *isa_bridge_))
             panic("guest: no place for the firmware");
+    }
+    if (config.places_acpi) {
+        pm_function_.emplace(acpi_pm_, ports_);
+        if (!pci_.attach(1, 3, *pm_function_)) panic("guest: no place for the power management function");
     }
     host_bridge_.emplace(shadow_ ? &*shadow_ : nullptr);
     if (!pci_.attach(0, 0, *host_bridge_)) panic("guest: no place for the host bridge");
@@ -75,9 +79,9 @@ void Machine::claim(std::uint16_t first, std::uint16_t last, PortDevice& device)
 }
 
 // The bus looks in this order: those that a running system uses all the time come first.
-void Machine::claim_addresses() {
+void Machine::claim_addresses(bool acpi) {
     claim(com1, com1 + 7, uart_);
-    claim(AcpiPm::base, AcpiPm::last, acpi_pm_);
+    if (acpi) claim(AcpiPm::base, AcpiPm::last, acpi_pm_);
     claim(0x20, 0x21, fabric_.pic());
     claim(0xa0, 0xa1, fabric_.pic());
     claim(0x4d0, 0x4d1, fabric_.pic());

@@ -26,6 +26,7 @@
 #include "guest/memory.hpp"
 #include "guest/pci.hpp"
 #include "guest/pit.hpp"
+#include "guest/pm_function.hpp"
 #include "guest/rtc.hpp"
 #include "guest/shadow_memory.hpp"
 #include "guest/test_device.hpp"
@@ -40,6 +41,7 @@ struct FirmwareConfig {
     Memory* memory{};                  // the guest's
     AddressMap* map{};
     std::uint16_t boot_order{};        // see Rtc::set_boot_order
+    bool places_acpi{};                // it, and nobody else, says where the registers of ACPI are
 };
 
 struct MachineConfig {
@@ -137,7 +139,7 @@ class Machine {
     void claim(std::uint16_t first, std::uint16_t last, PortDevice& device);
     void connect_interrupts();
     void rtc_interrupt(bool level);
-    void claim_addresses();
+    void claim_addresses(bool acpi);
     void add_test_devices(const MachineConfig& config, SerialPeer& serial, MachineEvents& events);
     void add_firmware(const FirmwareConfig& config);
     void reset_processors();
@@ -163,6 +165,7 @@ class Machine {
     std::optional<ShadowMemory> shadow_;
     std::optional<HostBridge> host_bridge_;
     std::optional<IsaBridge> isa_bridge_;
+    std::optional<PmFunction> pm_function_;
     std::optional<VgaText> vga_;
     std::optional<FwCfg> fw_cfg_;
     std::optional<DebugExit> debug_exit_;

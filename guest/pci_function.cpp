@@ -10,10 +10,10 @@ PciFunction::PciFunction(const PciIdentity& identity) {
 }
 
 void PciFunction::write(unsigned offset, std::uint8_t value) {
-    std::uint8_t& byte = bytes_[offset % size];
-    const std::uint8_t before = byte, mask = writable_[offset % size];
+    std::uint8_t& byte = bytes_[offset % space];
+    const std::uint8_t before = byte, mask = writable_[offset % space];
     byte = static_cast<std::uint8_t>((before & ~mask) | (value & mask));
-    written(offset % size, before);
+    written(offset % space, before);
 }
 
 }  // namespace bulkhead::guest

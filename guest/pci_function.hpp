@@ -23,9 +23,9 @@ struct PciIdentity {
 // The configuration space of one PCI function: 256 bytes of which the guest can write the bits that its device says.
 class PciFunction {
   public:
-    static constexpr unsigned size = 256;
+    static constexpr unsigned space = 256;
 
-    std::uint8_t read(unsigned offset) const { return bytes_[offset % size]; }
+    std::uint8_t read(unsigned offset) const { return bytes_[offset % space]; }
     void write(unsigned offset, std::uint8_t value);
 
   protected:
@@ -51,7 +51,7 @@ class PciFunction {
     virtual void written(unsigned /*offset*/, std::uint8_t /*before*/) {}
 
   private:
-    std::array<std::uint8_t, size> bytes_{}, writable_{};
+    std::array<std::uint8_t, space> bytes_{}, writable_{};
 };
 
 }  // namespace bulkhead::guest

@@ -192,7 +192,8 @@ Vm::Step Vm::create_machine() {
                                           .firmware = {.rom = files.firmware,
                                                        .memory = &*memory_,
                                                        .map = this,
-                                                       .boot_order = nvram_order(config_.boot_order)},
+                                                       .boot_order = nvram_order(config_.boot_order),
+                                                       .places_acpi = config_.loader == guest::Loader::uefi},
                                           .test_ram = *ram,
                                           .lapic_timers = std::span{lapic_timers}.first(config_.vcpus)},
                      seats_[0]->timers, partition_, *this);

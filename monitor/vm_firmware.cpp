@@ -11,6 +11,9 @@
 namespace bulkhead::monitor {
 namespace {
 
+// Where OVMF puts the registers of ACPI (EDK II, OvmfPkg/Include/OvmfPlatforms.h); SeaBIOS takes those of the tables.
+constexpr std::uint16_t ovmf_pm_base = 0xb000;
+
 // What a PC's boot block has at least, and what fits into the guest's block.
 constexpr std::uint64_t smallest_image = 64 * kib;
 
@@ -49,7 +52,10 @@ Vm::Step Vm::load_firmware(const BootFiles& files) {
     }
     if (!ept_->map(GuestPhys{4 * gib - size}, rom_, size, vmx::ept::read_only))
         return std::unexpected("no memory for its EPT");
-    if (!acpi_loader_.build({.vcpus = config_.vcpus, .dsdt = guest::built_in_pc_dsdt(), .display_and_keyboard = true}))
+    if (!acpi_loader_.build({.vcpus = config_.vcpus,
+                             .dsdt = guest::built_in_pc_dsdt(),
+                             .pm_base = config_.loader == guest::Loader::uefi ? ovmf_pm_base : guest::AcpiPm::base,
+                             .display_and_keyboard = true}))
         return std::unexpected("its tables could not be written");
     return {};
 }

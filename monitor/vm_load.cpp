@@ -58,6 +58,7 @@ Vm::LoadResult Vm::load_kernel(const BootFiles& files) {
             return guest::load_pvh({files.kernel, files.initrd, config_.cmdline, modules, e820, rsdp}, *memory_);
         case guest::Loader::flat:
         case guest::Loader::bios:
+        case guest::Loader::uefi:
             break;
     }
     return guest::load_flat(files.kernel, e820, *memory_);

@@ -133,7 +133,9 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "BULKHD", "BULKHEAD", 0x00000001)
                     Name (_CRS, ResourceTemplate ()
                     {
                         IO (Decode16, 0x0092, 0x0092, 0x01, 0x01)
+#ifndef PC
                         IO (Decode16, 0x0600, 0x0600, 0x01, 0x0C)
+#endif
                         Memory32Fixed (ReadOnly, 0xFEC00000, 0x00001000)
                         Memory32Fixed (ReadOnly, 0xFEE00000, 0x00001000)
                     })

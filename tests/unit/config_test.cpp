@@ -175,7 +175,7 @@ TEST(Config, Vcpus) {
 }
 
 TEST(Config, Choices) {
-    expect_error({with("loader = elf"), 4, "'linux', 'flat', 'multiboot', 'pvh' or 'bios' after 'loader =', found 'elf'"});
+    expect_error({with("loader = elf"), 4, "'linux', 'flat', 'multiboot', 'pvh', 'bios' or 'uefi' after 'loader =', found 'elf'"});
     expect_error({with("paravirt = xen"), 4, "'none' or 'kvm' after 'paravirt =', found 'xen'"});
     expect_error({with("serial-pace = true"), 4, "'yes' or 'no' after 'serial-pace =', found 'true'"});
     expect_error({with("loader = Linux"), 4, "'linux', 'flat'"});
