@@ -17,7 +17,7 @@ class AcpiPm final : public PortDevice {
     static constexpr std::uint16_t base = 0x600;
     static constexpr std::uint16_t pm1_event = base, pm1_control = base + 4, pm_timer = base + 8, last = base + 11;
     static constexpr unsigned sci_irq = 9;
-    static constexpr unsigned slp_typ_s5 = 5;
+    static constexpr unsigned slp_typ_s5 = 0;  // as PIIX4 has it, and what knows QEMU by heart
     static constexpr std::uint64_t timer_hz = 3'579'545;
 
     AcpiPm(TimerQueue& timers, Delegate<void()> power_off);

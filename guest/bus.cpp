@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest/bus.hpp"
 
+#include <algorithm>
+
 namespace bulkhead::guest {
 namespace {
 
@@ -20,6 +22,7 @@ void PortBus::release(PortDevice& device) {
     std::size_t kept = 0;
     for (std::size_t i = 0; i < count_; ++i)
         if (ranges_[i].device != &device) ranges_[kept++] = ranges_[i];
+    std::fill(ranges_.begin() + static_cast<std::ptrdiff_t>(kept), ranges_.end(), Range{});
     count_ = kept;
     last_ = 0;
 }

@@ -32,6 +32,30 @@ unsigned VgaText::start() const {
     return 2u * (static_cast<unsigned>(crtc_.registers[start_high]) << 8 | crtc_.registers[start_low]) % memory_size;
 }
 
+// The display wraps at the end of its memory. A character outside ASCII is shown as a dot.
+void VgaText::write_text(Memory& guest, TextSink& sink) const {
+    unsigned empty_rows = 0;
+    for (unsigned row = 0; row < rows; ++row) {
+        std::array<char, columns> line{};
+        std::size_t used = 0;
+        for (unsigned column = 0; column < columns; ++column) {
+            std::uint8_t code = 0;
+            if (!guest.load(memory + (start() + 2 * (row * columns + column)) % memory_size, code)) return;
+            const bool blank = code == 0 || code == ' ' || code == 0xff;
+            line[column] = blank ? ' ' : code > ' ' && code < 0x7f ? static_cast<char>(code) : '.';
+            if (!blank) used = column + 1;
+        }
+        if (used == 0) {
+            ++empty_rows;
+            continue;
+        }
+        for (; empty_rows != 0; --empty_rows) sink.write("\n");
+        sink.write({line.data(), used});
+        sink.write("\n");
+    }
+    if (empty_rows == rows) sink.write("the screen is empty\n");
+}
+
 std::uint32_t VgaText::in(std::uint16_t port, unsigned size) {
     return bytewise_in(port, size, [this](std::uint16_t p) { return read(p); });
 }

@@ -5,7 +5,9 @@
 #include <cstdint>
 
 #include "guest/bus.hpp"
+#include "guest/memory.hpp"
 #include "lib/address.hpp"
+#include "lib/format.hpp"
 
 namespace bulkhead::guest {
 
@@ -24,6 +26,8 @@ class VgaText final : public PortDevice {
 
     // Offset of the first character shown, in bytes from `memory`.
     unsigned start() const;
+    // What stands on the screen, a line a row, without what is blank at the ends.
+    void write_text(Memory& guest, TextSink& sink) const;
 
   private:
     // Registers that are reached through an index.

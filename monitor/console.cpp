@@ -101,6 +101,21 @@ void Console::line(std::string_view text) {
     if (wake) outlet_.rouse();
 }
 
+void Console::note(Delegate<void(TextSink&)> write) {
+    {
+        const LockGuard guard{outlet_.lock};
+        if (mode_ == ConsoleMode::terminal) view_.begin_note();
+    }
+    ReportSink sink{*this};
+    write(sink);
+    bool wake = false;
+    {
+        const LockGuard guard{outlet_.lock};
+        wake = must_wake();
+    }
+    if (wake) outlet_.rouse();
+}
+
 void Console::report_text(std::string_view text) {
     const LockGuard guard{outlet_.lock};
     if (mode_ == ConsoleMode::terminal)
@@ -150,6 +165,7 @@ void Console::perform(Action action) {
             return;
         case Action::Kind::quit:
         case Action::Kind::restart:
+        case Action::Kind::screen:
             if (operator_) operator_(action);
             return;
         case Action::Kind::report:

@@ -57,6 +57,9 @@ class Console final : public LogSink {
 
     void line(std::string_view text) override;
 
+    // What was asked for at the console and is answered later: to the person, or to partition 0.
+    void note(Delegate<void(TextSink&)> write);
+
     // ---- the host's side
 
     void receive(std::uint8_t byte);

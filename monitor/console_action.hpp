@@ -7,7 +7,7 @@ namespace bulkhead::monitor {
 
 // What a received byte asks of the world outside the console; done once its lock is released.
 struct Action {
-    enum class Kind : std::uint8_t { none, input, quit, restart, report, dump };
+    enum class Kind : std::uint8_t { none, input, quit, restart, report, dump, screen };
     Kind kind{Kind::none};
     unsigned partition{};
 };

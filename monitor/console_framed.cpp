@@ -152,6 +152,9 @@ Action FramedLink::obey(const link::Frame& frame) {
         case link::Command::dump:
             if (guest) return {Action::Kind::dump, frame.partition};
             break;
+        case link::Command::screen:
+            if (guest) return {Action::Kind::screen, frame.partition};
+            break;
         case link::Command::hello:
             break;
     }

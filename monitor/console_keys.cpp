@@ -61,6 +61,8 @@ Action Keyboard::command(std::uint8_t byte) {
             return for_guest(Action::Kind::restart);
         case 'd':
             return for_guest(Action::Kind::dump);
+        case 'v':
+            return for_guest(Action::Kind::screen);
         default:
             note("Ctrl-A ? lists the commands\n");
             return {};

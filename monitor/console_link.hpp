@@ -53,6 +53,7 @@ enum class Command : std::uint8_t {
     restart = 'r',  // this partition's guest
     report = 's',   // the accounting of all guests, to partition 0
     dump = 'd',     // the state of this partition's guest, to partition 0
+    screen = 'v',   // the text on its screen, likewise
 };
 
 // CRC-16/IBM-3740: polynomial 0x1021, from 0xffff, most significant bit first. Over a frame and its CRC it is zero.

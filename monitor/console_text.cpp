@@ -42,6 +42,7 @@ std::string_view help() {
            "  a       all partitions, line by line\n"
            "  l       the stored output of the guest in focus once more\n"
            "  d       the state of the guest in focus\n"
+           "  v       the text on the screen of the guest in focus\n"
            "  s       what the guests have used: exits, time\n"
            "  r       restart the guest in focus\n"
            "  x       all guests off, machine off\n"

@@ -13,6 +13,7 @@ enum class Request : std::uint32_t {
     stop = 1u << 2,         // end it and give back what it held
     input = 1u << 3,        // its console partition has typed input
     output_room = 1u << 4,  // its console partition takes output again
+    screen = 1u << 5,       // the operator wants to see its screen
 };
 
 // The requests of one VM: any CPU posts, its home CPU takes.

@@ -21,8 +21,9 @@ Vm* find(unsigned partition) {
 // Delegates name a member; there is one operator.
 struct Operator {
     void order(Action action) {
-        if (action.kind == Action::Kind::restart) {
-            if (Vm* const vm = find(action.partition)) vm->ask(Request::restart);
+        if (action.kind == Action::Kind::restart || action.kind == Action::Kind::screen) {
+            const auto request = action.kind == Action::Kind::restart ? Request::restart : Request::screen;
+            if (Vm* const vm = find(action.partition)) vm->ask(request);
             return;
         }
         log("leaving: all guests off, machine off");

@@ -49,6 +49,7 @@ void Vm::serve_requests() {
     }
     if (state_ == State::off && (contains(requests, Request::start) || contains(requests, Request::restart)))
         if (const Step begun = begin_building(); !begun) fail(begun.error());
+    if (contains(requests, Request::screen)) show_screen();
     if (state_ != State::running || is_ending()) return;
     const MachineLock lock{*this};
     set_clock(cpu::rdtsc());

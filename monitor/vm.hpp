@@ -128,6 +128,8 @@ class Vm final : public guest::MachineEvents, private guest::AddressMap {
     unsigned home() const { return home_; }
     std::string_view report() const { return {report_.data(), report_size_}; }
     void write_accounting(TextSink& sink) const;
+    // The text on the guest's screen. On the home, with the machine locked if the guest runs.
+    void write_screen(TextSink& sink);
 
   private:
     using Step = std::expected<void, std::string_view>;
@@ -171,6 +173,7 @@ class Vm final : public guest::MachineEvents, private guest::AddressMap {
     Accounting account() const;
     void fail(std::string_view why);
     void release();
+    void show_screen();
     void partition_event(link::PartitionState state, std::string_view text);
     void log_ending(Ending ending);
     void log_sources(const Accounting& account) const;

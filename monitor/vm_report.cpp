@@ -64,6 +64,20 @@ void Vm::log_sources(const Accounting& account) const {
     if (ports.unclaimed_accesses() != 0) log("guest {}: ports of none={}", name(), ports.unclaimed_accesses());
 }
 
+void Vm::show_screen() {
+    const MachineLock lock{*this};
+    the_system.console->note(Delegate<void(TextSink&)>::to<&Vm::write_screen>(this));
+}
+
+void Vm::write_screen(TextSink& sink) {
+    const guest::VgaText* const vga = state_ == State::running ? machine_->vga() : nullptr;
+    if (vga == nullptr)
+        print(sink, "guest {} has no screen\n", name());
+    else
+        vga->write_text(*memory_, sink);
+    GuestMemory::close_windows();
+}
+
 Accounting Vm::account() const {
     Accounting sum;
     for (const std::optional<Vcpu>& vcpu : vcpus_)

@@ -49,6 +49,7 @@ class Command(IntEnum):
     RESTART = ord("r")
     REPORT = ord("s")
     DUMP = ord("d")
+    SCREEN = ord("v")
 
 
 @dataclass(frozen=True)

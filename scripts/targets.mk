@@ -69,20 +69,20 @@ lint: ## check the arrows between the rooms and the licence lines
 
 clean: ## remove what was built, but for the packages that were fetched
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guests -exec rm -rf {} + 2>/dev/null || true
-	@find $(BUILD)/guests -type f ! -name 'vmlinuz*' ! -name 'busybox*' ! -name 'memtest*' ! -name '*bios.bin' -delete 2>/dev/null || true
+	@find $(BUILD)/guests -type f ! -name 'vmlinuz*' ! -name 'busybox*' ! -name 'memtest*' ! -name '*bios.bin' ! -name 'ovmf.fd' -delete 2>/dev/null || true
 
 # ---- guests ---------------------------------------------------------------------------------------------------------
 GUEST_FILES := $(BUILD)/guests
 INITRAMFS := examples/initramfs/inittab examples/initramfs/rc
 
-FIRMWARE := $(GUEST_FILES)/seabios.bin $(GUEST_FILES)/sgabios.bin
+FIRMWARE := $(GUEST_FILES)/seabios.bin $(GUEST_FILES)/sgabios.bin $(GUEST_FILES)/ovmf.fd
 
 guests: $(GUEST_FILES)/vmlinuz $(GUEST_FILES)/initramfs.cpio $(GUEST_FILES)/heartbeat.bin $(FIRMWARE)
 
 # Firmware for guests that start as a PC does. In Debian 12 sgabios is part of QEMU's data files.
 $(FIRMWARE) &: scripts/fetch-packages
 	scripts/fetch-packages $(GUEST_FILES) 'seabios.bin=seabios:usr/share/seabios/bios-256k.bin' \
-		'sgabios.bin=qemu-system-data:usr/share/qemu/sgabios.bin'
+		'sgabios.bin=qemu-system-data:usr/share/qemu/sgabios.bin' 'ovmf.fd=ovmf:usr/share/ovmf/OVMF.fd'
 
 $(GUEST_FILES)/vmlinuz $(GUEST_FILES)/busybox &: scripts/fetch-guests
 	scripts/fetch-guests $(GUEST_FILES)

@@ -4,7 +4,7 @@
 DefinitionBlock ("dsdt.aml", "DSDT", 2, "BULKHD", "BULKHEAD", 0x00000001)
 {
     // The only sleeping state: off. The value is AcpiPm::slp_typ_s5.
-    Name (\_S5, Package () { 0x05, 0x05, 0x00, 0x00 })
+    Name (\_S5, Package () { 0x00, 0x00, 0x00, 0x00 })
 
     // 0: interrupts by the 8259 pair, 1: by the I/O APIC. Nothing here depends on it.
     Name (PICM, 0)

@@ -232,6 +232,10 @@ class Session:
         """Asks for the state of the guest's CPUs; it comes in the hypervisor's log."""
         self._command(guest, console_link.Command.DUMP, timeout)
 
+    def screen(self, guest, timeout=60):
+        """Asks for the text on the guest's screen; it comes in the hypervisor's log."""
+        self._command(guest, console_link.Command.SCREEN, timeout)
+
     def wait_state(self, guest, state, timeout=120):
         partition = self._partition(guest)
         self._wait(lambda: partition.state == state or None, timeout, f"{guest} to be {state.name}", HYPERVISOR)

@@ -45,6 +45,11 @@ def test_services(machine, key, answer):
     assert ask(machine, key, answer) == answer
 
 
+def test_the_operator_sees_what_stands_on_the_screen(machine):
+    machine.screen("floppy")
+    machine.expect(HYPERVISOR, r"This is on the screen, and nowhere else\.", BOOT)
+
+
 def test_the_processor_goes_on_after_a_reset_by_the_keyboard_controller(machine):
     assert ask(machine, "7", "floppy: resumed after the reset") == "floppy: resumed after the reset"
     machine.send("floppy", "still alive\r", BOOT)

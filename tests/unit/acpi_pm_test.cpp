@@ -105,14 +105,17 @@ TEST_F(AcpiPmTest, UnimplementedEnablesReadZero) {
 
 TEST_F(AcpiPmTest, PowerOff) {
     out(CNT, 5u << 10);
-    EXPECT_EQ(power_offs, 0) << "without SLP_EN";
     EXPECT_EQ(in(CNT), 5u << 10 | 1);
+    out(CNT, 0);
+    EXPECT_EQ(power_offs, 0) << "without SLP_EN";
     out(CNT, 1u << 13 | 3u << 10);
     EXPECT_EQ(power_offs, 0) << "S3 is not there";
     out(CNT, 1u << 13 | 5u << 10);
+    EXPECT_EQ(power_offs, 0) << "in PIIX4, the working state";
+    out(CNT, 1u << 13);
     EXPECT_EQ(power_offs, 1);
     EXPECT_EQ(in(CNT) & (1u << 13), 0u) << "SLP_EN reads as zero";
-    out(CNT + 1, 0x34, 1);
+    out(CNT + 1, 0x20, 1);
     EXPECT_EQ(power_offs, 2) << "by its high byte alone";
 }
 

@@ -223,6 +223,8 @@ TEST(Config, FirmwareErrors) {
         {"[a]\nmemory = 16M\nloader = bios\n", 1, "expected 'firmware =' in the section of 'a'"},
         {with_firmware + "kernel = x\n", 5, "expected no 'kernel' with 'loader = bios'"},
         {with_firmware + "cmdline = x\n", 5, "expected no 'cmdline' with 'loader = bios'"},
+        {"[a]\nmemory = 64M\nloader = uefi\nfirmware = x\nfloppy = y\n", 5, "expected no 'floppy' with 'loader = uefi'"},
+        {"[a]\nmemory = 64M\nloader = uefi\n", 1, "expected 'firmware =' in the section of 'a'"},
         {with("firmware = x"), 4, "expected no 'firmware' with 'loader = linux'"},
         {with("floppy = x"), 4, "expected no 'floppy' with 'loader = linux'"},
         {with("boot-menu = 1"), 4, "expected no 'boot-menu' with 'loader = linux'"},

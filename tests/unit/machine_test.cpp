@@ -259,7 +259,7 @@ TEST_F(MachineTest, DevicesForTestsAreNotThereUnlessAskedFor) {
 }
 
 TEST_F(MachineTest, PowerOff) {
-    out(0x604, 1u << 13 | 5u << 10, 2);
+    out(0x604, 1u << 13, 2);
     EXPECT_EQ(events.power_offs, 1);
 }
 

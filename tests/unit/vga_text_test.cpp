@@ -4,6 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
+#include "fake_memory.hpp"
+
 namespace bulkhead::guest {
 namespace {
 
@@ -12,6 +16,11 @@ class VgaTextTest : public testing::Test {
     std::uint32_t in(std::uint16_t port) { return vga.in(port, 1); }
     void out(std::uint16_t port, std::uint32_t value, unsigned size = 1) { vga.out(port, size, value); }
     VgaText vga;
+};
+
+struct Text final : TextSink {
+    void write(std::string_view piece) override { text += piece; }
+    std::string text;
 };
 
 TEST_F(VgaTextTest, CrtControllerByIndexAndData) {
@@ -44,6 +53,30 @@ TEST_F(VgaTextTest, TheStartAddressSaysWhatIsShown) {
     EXPECT_EQ(vga.start(), 2u * 0x7d0);
     out(0x3d4, 0xff0c, 2);
     EXPECT_LT(vga.start(), VgaText::memory_size);
+}
+
+TEST_F(VgaTextTest, TheTextOnTheScreen) {
+    FakeMemory memory{1 * mib};
+    const auto put = [&](unsigned at, std::string_view text) {
+        for (const char c : text) memory.set(0xb8000 + (2 * at++) % 0x8000, static_cast<std::uint16_t>(0x0700 | (c & 0xff)));
+    };
+    const auto shown = [&] {
+        Text sink;
+        vga.write_text(memory, sink);
+        return sink.text;
+    };
+    EXPECT_EQ(shown(), "the screen is empty\n");
+    put(2 * 80 + 3, "hello \xdb\x01 ");
+    put(24 * 80 + 79, "x");
+    put(25 * 80, "below the screen");
+    EXPECT_EQ(shown(), "\n\n   hello ..\n" + std::string(21, '\n') + std::string(79, ' ') + "x\n");
+    out(0x3d4, 0x070c, 2);
+    out(0x3d4, 0xd00d, 2);
+    EXPECT_EQ(shown(), "below the screen\n") << "from 2000 on";
+    out(0x3d4, 0x3f0c, 2);
+    out(0x3d4, 0xff0d, 2);
+    put(0x3fff, "ab");
+    EXPECT_EQ(shown().substr(0, 3), "ab\n") << "the memory's end is followed by its start";
 }
 
 TEST_F(VgaTextTest, WhoWaitsForTheRetraceOrItsEndSeesIt) {
