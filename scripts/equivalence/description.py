@@ -207,9 +207,19 @@ def load(directories, name=""):
                 text = source.read_text()
             except (OSError, UnicodeDecodeError) as error:
                 raise DescriptionError(f"{source}: {error}") from error
+            if not is_named(text, name):
+                continue
             description = parse(source, text)
             if description.name in found:
                 raise DescriptionError(f"{source}: name: '{description.name}' is the name of "
                                        f"{found[description.name].source}, too")
             found[description.name] = description
-    return [description for description in found.values() if name in description.name]
+    return list(found.values())
+
+
+def is_named(text, name):
+    """Before anything else is looked at: the files of images that were not asked for need not be there."""
+    try:
+        return name in str(tomllib.loads(text).get("name", name))
+    except tomllib.TOMLDecodeError:
+        return True  # for `parse` to complain about

@@ -21,8 +21,18 @@ def run(tmp_path):
     return call
 
 
-def test_an_image_that_behaves_the_same(run):
-    done = run("--filter", "cpuid")
+@pytest.fixture
+def cpuid(tmp_path):
+    """A directory with the description of the image, for one CPU, after `change`."""
+    def write(change=lambda text: text):
+        text = CPUID.read_text().replace("cpus = [1, 2, 4]", "cpus = [1]")
+        (tmp_path / "cpuid.toml").write_text(change(text))
+        return tmp_path
+    return write
+
+
+def test_an_image_that_behaves_the_same(run, cpuid):
+    done = run("--images", cpuid())
     assert done.returncode == 0, done.stdout + done.stderr
     [result] = done.json
     assert result["ok"] and result["equal"] > 50 and not result["different"]
@@ -32,20 +42,16 @@ def test_an_image_that_behaves_the_same(run):
     assert 0 < result["bare"]["instructions"] < result["guest"]["instructions"]
 
 
-def test_a_difference_is_found(run, tmp_path):
-    text = CPUID.read_text()
-    (tmp_path / "cpuid.toml").write_text(text[:text.index("[[")])
-    done = run("--images", tmp_path)
+def test_a_difference_is_found(run, cpuid):
+    done = run("--images", cpuid(lambda text: text[:text.index("[[")]))
     assert done.returncode == 1
     assert "guest: ok with a hypervisor its leaf says how many there are" in done.stdout
     assert "FAIL level 0 is threads" in done.stdout and "0 equal, 1 not" in done.stdout
     assert not done.json[0]["ok"]
 
 
-def test_an_image_that_does_not_end_is_no_success(run, tmp_path):
-    text = CPUID.read_text().replace('"debug-exit"', "'never written'")
-    (tmp_path / "cpuid.toml").write_text(text)
-    done = run("--images", tmp_path)
+def test_an_image_that_does_not_end_is_no_success(run, cpuid):
+    done = run("--images", cpuid(lambda text: text.replace('"debug-exit"', "'never written'")))
     assert done.returncode == 1
     assert "bare: ended before its 'end'" in done.stdout and "guest: " in done.stdout
 
