@@ -137,7 +137,7 @@ BENCH_PROGRAMS := $(GUEST_FILES)/bench/cpuid.bin
 PROGRAM_START := $(BUILD)/programs/tests/system/guests/start.S.o
 
 .PHONY: test-guests bench-guests
-test-guests: $(TEST_PROGRAMS) $(MULTIBOOT_PROGRAMS) $(GUEST_FILES)/tests/floppy.img $(GUEST_FILES)/tests/vmlinux $(GUEST_FILES)/tests/initramfs.cpio
+test-guests: $(TEST_PROGRAMS) $(MULTIBOOT_PROGRAMS) $(GUEST_FILES)/tests/floppy.img $(GUEST_FILES)/tests/memtest.bin $(GUEST_FILES)/tests/vmlinux $(GUEST_FILES)/tests/initramfs.cpio
 bench-guests: $(BENCH_PROGRAMS) $(GUEST_FILES)/bench/initramfs.cpio
 
 $(BUILD)/programs/%.o: % scripts/targets.mk
@@ -175,6 +175,9 @@ $(GUEST_FILES)/tests/addressed.bin: $(MULTIBOOT_OBJECTS)/addresses.S.o $(MULTIBO
 $(GUEST_FILES)/tests/floppy.img: $(BUILD)/programs/tests/system/floppy/floppy.S.o
 	@mkdir -p $(@D)
 	ld -m elf_i386 -Ttext=0x7c00 -e _start --oformat=binary $< -o $@
+
+$(GUEST_FILES)/tests/memtest.bin: scripts/fetch-packages
+	scripts/fetch-packages $(@D) 'memtest.bin=memtest86+:boot/memtest86+x64.bin'
 
 # The ELF kernel that is packed in the bzImage, for the PVH loader.
 $(GUEST_FILES)/tests/vmlinux: scripts/extract-vmlinux $(GUEST_FILES)/vmlinuz

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests that start as a PC does: SeaBIOS, sgabios as the screen, and tests/system/floppy/floppy.S to boot."""
 import pytest
-from lab import BOOT, HYPERVISOR, PartitionState, boot
+from lab import BOOT, HYPERVISOR, LINUX, PartitionState, boot, floppy, paths
 
 FLOPPY = "tests/floppy.img"
 
@@ -85,3 +85,12 @@ def test_refusals(machine, guest, why):
     machine.partitions[HYPERVISOR].cursor = 0
     machine.expect(HYPERVISOR, why, BOOT)
     machine.wait_state(guest, PartitionState.CRASHED, BOOT)
+
+
+def test_grub_on_a_floppy_starts_memtest():
+    commands = ["linux16 (memdisk)/memtest console=ttyS0,115200 nosmp nosm nobench nopause keyboard=legacy", "boot"]
+    image = floppy.grub_floppy(commands, {"memtest": paths.GUESTS / "tests/memtest.bin"})
+    with boot(bios("memtest", memory="8M", floppy="grub"), files={"grub": image}) as session:
+        session.expect("memtest", "GRUB loading", BOOT)
+        session.expect("memtest", r"Memtest86\+ v6", LINUX)
+        session.expect("memtest", r"#\d  \[", LINUX)
