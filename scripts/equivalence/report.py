@@ -4,7 +4,7 @@ import json
 
 SHOWN = 40  # differences of one image in the table; all are in the JSON
 
-COLUMNS = ("image", "cpus", "equal", "different", "deviations", "ignored", "bare", "guest", "exits")
+COLUMNS = ("image", "cpus", "APICv", "equal", "different", "deviations", "ignored", "bare", "guest", "exits")
 
 
 def _count(value):
@@ -13,7 +13,7 @@ def _count(value):
 
 def row(result):
     comparison = result.comparison
-    return (result.description.name, str(result.cpus), _count(comparison.equal), _count(len(comparison.different)),
+    return (result.description.name, str(result.cpus), result.apic_virtualization, _count(comparison.equal), _count(len(comparison.different)),
             _count(len(comparison.deviations)), f"{comparison.ignored_bare}/{comparison.ignored_guest}",
             _count(result.bare.instructions), _count(result.guest.instructions),
             _count(result.guest.account.get("exits")))
@@ -56,7 +56,8 @@ def as_json(results):
         return {"instructions": outcome.instructions, "status": outcome.status, "problem": outcome.problem}
 
     return json.dumps([{
-        "image": result.description.name, "cpus": result.cpus, "ok": result.ok(), "equal": result.comparison.equal,
+        "image": result.description.name, "cpus": result.cpus,
+        "apic_virtualization": result.apic_virtualization, "ok": result.ok(), "equal": result.comparison.equal,
         "different": [{"bare": bare, "guest": guest} for bare, guest in result.comparison.different],
         "deviations": [{"bare": bare, "guest": guest, "reason": entry.reason, "sdm": entry.sdm}
                        for entry, bare, guest in result.comparison.deviations],

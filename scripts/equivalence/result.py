@@ -9,6 +9,7 @@ from . import comparison, description, sides
 class Result:
     description: description.Description
     cpus: int
+    apic_virtualization: str  # the guest's key: yes or no
     bare: sides.Outcome
     guest: sides.Outcome
     comparison: comparison.Comparison
@@ -27,8 +28,8 @@ class Result:
         return not self.comparison.different and not any(self.problems())
 
 
-def judge(what, cpus, bare, guest):
+def judge(what, cpus, apic_virtualization, bare, guest):
     bare_lines, guest_lines = comparison.lines(bare.text), comparison.lines(guest.text)
     if bare.switched_off:
         bare_lines = comparison.complete(bare_lines, guest_lines)
-    return Result(what, cpus, bare, guest, comparison.compare(bare_lines, guest_lines, what))
+    return Result(what, cpus, apic_virtualization, bare, guest, comparison.compare(bare_lines, guest_lines, what))

@@ -110,9 +110,10 @@ def test_linux_on_one_cpu():
         machine.wait_state("linux", PartitionState.OFF, BOOT)
 
 
-@pytest.mark.parametrize("cpus, vcpus", [(2, 4), (1, 2), (1, 4), (4, 4), (2, 16)])
-def test_signals_between_processors(cpus, vcpus):
-    with boot(flat("smp", "smp", vcpus=vcpus), cpus=cpus) as machine:
+@pytest.mark.parametrize("cpus, vcpus, apic_virtualization",
+                         [(2, 4, "yes"), (2, 4, "no"), (1, 2, "yes"), (1, 4, "yes"), (4, 4, "yes"), (2, 16, "yes")])
+def test_signals_between_processors(cpus, vcpus, apic_virtualization):
+    with boot(flat("smp", "smp", vcpus=vcpus, apic_virtualization=apic_virtualization), cpus=cpus) as machine:
         assert int(machine.expect("smp", r"processors (\d+)", BOOT)[1]) == vcpus
         assert int(machine.expect("smp", r"failures (\d+)", LINUX)[1]) == 0, machine.text("smp")
         assert "FAIL" not in machine.text("smp")

@@ -149,7 +149,7 @@ def test_what_a_power_off_swallows():
 def judged(directory, bare_text, guest_text, bare=None, guest=None):
     outcomes = [sides.verdict(sides.Outcome(text=text, **(more or {})), describe(directory))
                 for text, more in ((bare_text, bare), (guest_text, guest))]
-    return result.judge(describe(directory), 1, *outcomes)
+    return result.judge(describe(directory), 1, "yes", *outcomes)
 
 
 def test_verdicts(directory):
@@ -164,13 +164,13 @@ def test_verdicts(directory):
 def test_no_line_compared_is_a_failure(directory):
     everything = describe(directory, GOOD + "ignore = [{ line = '.', reason = 'all' }]\n")
     outcome = sides.Outcome(text="done\n")
-    assert list(result.judge(everything, 1, outcome, outcome).problems()) == ["no line was compared"]
+    assert list(result.judge(everything, 1, "yes", outcome, outcome).problems()) == ["no line was compared"]
 
 
 def test_the_report(directory):
     verdict = judged(directory, "a\nb\ndone\n", "a\nc\ndone\n")
     text = report.table([verdict])
-    assert re.search(r"^one +1 +2 +1 ", text, re.MULTILINE) and "bare : b" in text and "guest: c" in text
+    assert re.search(r"^one +1 +yes +2 +1 ", text, re.MULTILINE) and "bare : b" in text and "guest: c" in text
     assert '"different": [' in report.as_json([verdict]) and '"ok": false' in report.as_json([verdict])
 
 
