@@ -48,7 +48,9 @@ constexpr GenericAddress io_register(std::uint16_t port, std::uint8_t bytes) {
 }
 
 Fadt make_fadt(GuestPhys facs, GuestPhys dsdt, const TableParameters& parameters) {
-    const auto pm = [&](std::uint16_t port) { return static_cast<std::uint16_t>(port - AcpiPm::base + parameters.pm_base); };
+    const auto pm = [&](std::uint16_t port) {
+        return static_cast<std::uint16_t>(port - AcpiPm::base + parameters.pm_base);
+    };
     Fadt t;
     t.firmware_ctrl = static_cast<std::uint32_t>(facs.value);
     t.dsdt = static_cast<std::uint32_t>(dsdt.value);

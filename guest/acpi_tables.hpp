@@ -17,7 +17,8 @@ namespace bulkhead::guest {
 std::span<const std::byte> built_in_dsdt();
 std::span<const std::byte> built_in_pc_dsdt();
 
-// Where the tables go: all but the root pointer one after the other into a place of their own. Its start is aligned to 64.
+// Where the tables go: all but the root pointer one after the other into a place of their own. Its start is aligned
+// to 64.
 struct TablePlace {
     GuestPhys tables{layout::acpi_tables};
     std::uint64_t size{layout::acpi_tables_size};
@@ -44,6 +45,7 @@ enum class TableError : std::uint8_t {
 };
 
 // Writes RSDP, RSDT, XSDT, FADT, FACS, MADT and DSDT.
-[[nodiscard]] std::expected<TablePlaces, TableError> write_acpi_tables(Memory& memory, const TableParameters& parameters);
+[[nodiscard]] std::expected<TablePlaces, TableError> write_acpi_tables(Memory& memory,
+                                                                       const TableParameters& parameters);
 
 }  // namespace bulkhead::guest

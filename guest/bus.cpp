@@ -55,7 +55,8 @@ std::uint32_t PortBus::in(std::uint16_t port, unsigned size) {
 }
 
 void PortBus::out(std::uint16_t port, unsigned size, std::uint32_t value) {
-    if (PortDevice* const device = accessed(port)) device->out(port, size, value & static_cast<std::uint32_t>(all_ones(size)));
+    if (PortDevice* const device = accessed(port))
+        device->out(port, size, value & static_cast<std::uint32_t>(all_ones(size)));
 }
 
 bool MmioBus::claim(GuestPhys first, std::uint64_t size, MmioDevice& device) {
@@ -92,7 +93,8 @@ std::uint64_t MmioBus::read(GuestPhys address, unsigned size) {
 }
 
 void MmioBus::write(GuestPhys address, unsigned size, std::uint64_t value) {
-    if (const Range* const range = find(address)) range->device->write(address - range->first, size, value & all_ones(size));
+    if (const Range* const range = find(address))
+        range->device->write(address - range->first, size, value & all_ones(size));
 }
 
 }  // namespace bulkhead::guest

@@ -92,7 +92,8 @@ template <class In>
 std::uint32_t bytewise_in(std::uint16_t port, unsigned size, In in8) {
     std::uint32_t value = 0;
     for (unsigned i = 0; i < size; ++i)
-        value |= static_cast<std::uint32_t>(static_cast<std::uint8_t>(in8(static_cast<std::uint16_t>(port + i)))) << (8 * i);
+        value |= static_cast<std::uint32_t>(static_cast<std::uint8_t>(in8(static_cast<std::uint16_t>(port + i))))
+                 << (8 * i);
     return value;
 }
 template <class Out>

@@ -470,7 +470,8 @@ bool Parser::set_boot_order(std::string_view value) {
         const auto found = std::ranges::find(names, name);
         const auto device = static_cast<BootDevice>(1 + (found - std::begin(names)));
         if (found == std::end(names) || place == order.size() || std::ranges::find(order, device) != order.end())
-            return fail_found(name, "expected 'floppy', 'disk' and 'cdrom', each at most once, with blanks between them");
+            return fail_found(name,
+                              "expected 'floppy', 'disk' and 'cdrom', each at most once, with blanks between them");
         order[place] = device;
     }
     return true;

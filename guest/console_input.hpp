@@ -13,10 +13,10 @@ namespace bulkhead::guest {
 class I8042;
 class Uart;
 
-// Between the console and a machine that has a serial port and a keyboard, when one person types at both. What is typed goes to
-// the serial port. What the guest leaves unread there for a tenth of a second, with the port's receive interrupt off, is
-// typed at the keyboard instead, for programs that know no other: among them those that wait in INT 16h, where
-// Debian's sgabios looks at the serial port no more than once a call.
+// Between the console and a machine that has a serial port and a keyboard, when one person types at both. What is typed
+// goes to the serial port. What the guest leaves unread there for a tenth of a second, with the port's receive
+// interrupt off, is typed at the keyboard instead, for programs that know no other: among them those that wait in INT
+// 16h, where Debian's sgabios looks at the serial port no more than once a call.
 class ConsoleInput final : public SerialPeer {
   public:
     ConsoleInput(TimerQueue& timers, SerialPeer& console);

@@ -17,10 +17,11 @@ namespace bulkhead::guest {
 // Keys of items (QEMU, include/standard-headers/linux/qemu_fw_cfg.h). Files have keys from `file_first` on.
 namespace fw_cfg_key {
 inline constexpr std::uint16_t signature = 0x00, id = 0x01, ram_size = 0x03, cpus = 0x05, kernel_address = 0x07,
-                               kernel_size = 0x08, initrd_address = 0x0a, initrd_size = 0x0b, boot_menu = 0x0e, max_cpus = 0x0f,
-                               kernel_entry = 0x10, kernel_data = 0x11, initrd_data = 0x12, cmdline_address = 0x13,
-                               cmdline_size = 0x14, cmdline_data = 0x15, setup_address = 0x16, setup_size = 0x17,
-                               setup_data = 0x18, file_directory = 0x19, file_first = 0x20, irq0_override = 0x8002;
+                               kernel_size = 0x08, initrd_address = 0x0a, initrd_size = 0x0b, boot_menu = 0x0e,
+                               max_cpus = 0x0f, kernel_entry = 0x10, kernel_data = 0x11, initrd_data = 0x12,
+                               cmdline_address = 0x13, cmdline_size = 0x14, cmdline_data = 0x15, setup_address = 0x16,
+                               setup_size = 0x17, setup_data = 0x18, file_directory = 0x19, file_first = 0x20,
+                               irq0_override = 0x8002;
 }
 
 // QEMU's firmware configuration device (docs/specs/fw_cfg.rst): a selector at port 510h, data at 511h, and transfers to

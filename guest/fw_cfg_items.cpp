@@ -94,7 +94,8 @@ bool add_firmware_items(FwCfg& device, const FirmwareItems& items) {
 }
 
 bool add_items(FwCfg& device, const FwCfgItems& items) {
-    return add_machine(device, items.memory, items.vcpus) && add_kernel(device, items) && add_cmdline(device, items.cmdline) &&
+    return add_machine(device, items.memory, items.vcpus) && add_kernel(device, items) &&
+           add_cmdline(device, items.cmdline) &&
            (items.initrd.empty() || (add_sized(device, key::initrd_size, key::initrd_data, items.initrd) &&
                                      device.add_value(key::initrd_address, initrd_address(items))));
 }

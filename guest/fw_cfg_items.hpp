@@ -35,7 +35,8 @@ struct FirmwareItems {
 // is. What is in `items` stays where it is and as it is. False when there is no room.
 [[nodiscard]] bool add_items(FwCfg& device, const FwCfgItems& items);
 
-// The same of a machine that starts with firmware, and the files that SeaBIOS looks for (SeaBIOS, docs/Runtime_config.md).
+// The same of a machine that starts with firmware, and the files that SeaBIOS looks for (SeaBIOS,
+// docs/Runtime_config.md).
 [[nodiscard]] bool add_firmware_items(FwCfg& device, const FirmwareItems& items);
 
 }  // namespace bulkhead::guest

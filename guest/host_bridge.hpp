@@ -9,8 +9,8 @@
 namespace bulkhead::guest {
 
 // The 82441FX (PMC) of Intel's 440FX chip set (data sheet 290549): the host bridge of most virtual PCs, which every
-// system knows. Systems without SMBIOS tables (Linux's pci_sanity_check) accept configuration mechanism #1 only when they
-// find a host bridge.
+// system knows. Systems without SMBIOS tables (Linux's pci_sanity_check) accept configuration mechanism #1 only when
+// they find a host bridge.
 class HostBridge final : public PciFunction {
   public:
     // Without `shadow` the area below 1 MiB is RAM, and the registers that would say otherwise cannot be written. With

@@ -11,8 +11,8 @@
 
 namespace bulkhead::guest {
 
-// The keyboard controller at ports 60h and 64h, without an auxiliary port, and the system control port 92h: the A20 gate
-// and the ways to reset the machine.
+// The keyboard controller at ports 60h and 64h, without an auxiliary port, and the system control port 92h: the A20
+// gate and the ways to reset the machine.
 class I8042 final : public PortDevice {
   public:
     // `reset`: the reset pulse, from command FEh or from port 92h. There need not be a keyboard; if there is one, it

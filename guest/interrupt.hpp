@@ -29,7 +29,8 @@ class InterruptBus {
 // What a local APIC asks of its processor. The monitor implements it; all of these may come from another CPU's exit.
 class ProcessorEvents {
   public:
-    // The local APIC's (or the 8259's) answer to "is an interrupt deliverable" may have changed: wake from HLT, look again before entry.
+    // The local APIC's (or the 8259's) answer to "is an interrupt deliverable" may have changed: wake from HLT, look
+    // again before entry.
     virtual void interrupt_pending() = 0;
     virtual void nmi() = 0;
     virtual void init() = 0;

@@ -11,7 +11,8 @@ namespace bulkhead::guest {
 // virtual-interrupt delivery (SDM volume 3, 29.2) that is the processor while the guest runs; without it, software.
 class InterruptAssist {
   public:
-    // Whether a vector in IRR is delivered without more ado: the local APIC has nobody to tell and nothing to acknowledge.
+    // Whether a vector in IRR is delivered without more ado: the local APIC has nobody to tell and nothing to
+    // acknowledge.
     virtual bool delivers() const = 0;
     // Sets the vector's bit in IRR. The one call that does not need the page to be taken.
     virtual void post(std::uint8_t vector) = 0;

@@ -9,10 +9,12 @@ namespace bulkhead::guest {
 Machine::Machine(const MachineConfig& config, TimerQueue& timers, SerialPeer& serial, MachineEvents& events)
     : vcpus_(config.vcpus),
       input_(timers, serial),
-      uart_(timers, config.firmware.rom.empty() ? serial : input_, com1, config.pace_serial ? Uart::Pacing::baud : Uart::Pacing::instant),
+      uart_(timers, config.firmware.rom.empty() ? serial : input_, com1,
+            config.pace_serial ? Uart::Pacing::baud : Uart::Pacing::instant),
       pit_(timers),
       rtc_(timers, config.boot_seconds),
-      i8042_(Delegate<void()>::to<&Machine::reset_processors>(this), config.firmware.rom.empty() ? nullptr : &keyboard_),
+      i8042_(Delegate<void()>::to<&Machine::reset_processors>(this),
+             config.firmware.rom.empty() ? nullptr : &keyboard_),
       acpi_pm_(timers, Delegate<void()>::to<&MachineEvents::power_off>(&events)),
       pci_(Delegate<void()>::to<&MachineEvents::reset>(&events)),
       events_(events) {

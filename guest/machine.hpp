@@ -121,8 +121,9 @@ class Machine {
     // What a vCPU wrote last found no room: it must wait.
     bool output_stalled() const { return debug_console_ && debug_console_->stalled(); }
 
-    // What firmware does when the bootstrap processor comes to its reset vector without a reset: as the shutdown byte in
-    // NVRAM says, which it clears, it goes on where the far pointer at 0040:0067 points to. Nothing: a reset follows.
+    // What firmware does when the bootstrap processor comes to its reset vector without a reset: as the shutdown byte
+    // in NVRAM says, which it clears, it goes on where the far pointer at 0040:0067 points to. Nothing: a reset
+    // follows.
     std::optional<FarPointer> resume_from_init(Memory& memory);
 
     // A polite request to shut down.

@@ -82,7 +82,8 @@ using MsrHome::apic_base, MsrHome::checked, MsrHome::command, MsrHome::constant,
     MsrHome::stored, MsrHome::tsc, MsrHome::vmcs;
 using enum MsrCheck;
 using MsrShown::apic, MsrShown::arch_capabilities, MsrShown::ibpb, MsrShown::l1d_flush, MsrShown::long_mode,
-    MsrShown::mca, MsrShown::mtrr, MsrShown::pat, MsrShown::rdtscp, MsrShown::sep, MsrShown::spec_ctrl, MsrShown::xsaves;
+    MsrShown::mca, MsrShown::mtrr, MsrShown::pat, MsrShown::rdtscp, MsrShown::sep, MsrShown::spec_ctrl,
+    MsrShown::xsaves;
 
 inline constexpr std::uint64_t any = ~0ull;
 inline constexpr std::uint64_t write_back_8 = 0x0606'0606'0606'0606;

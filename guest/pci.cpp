@@ -52,7 +52,8 @@ void PciHost::out(std::uint16_t port, unsigned size, std::uint32_t value) {
     PciFunction* const function = selected();
     bytewise_out(port, size, value, [&](std::uint16_t p, std::uint8_t v) {
         if (p == reset_port) write_reset_control(v);
-        if (p >= data_port && p <= last_port && function != nullptr) function->write((address_ & 0xfc) + p - data_port, v);
+        if (p >= data_port && p <= last_port && function != nullptr)
+            function->write((address_ & 0xfc) + p - data_port, v);
     });
 }
 

@@ -9,8 +9,9 @@ namespace bulkhead::guest {
 
 // Bits of the header that every function has (PCI Local Bus specification 3.0, 6.2).
 namespace pci_header {
-inline constexpr unsigned vendor = 0x00, device = 0x02, command = 0x04, status = 0x06, revision = 0x08, header_type = 0x0e,
-                          bar0 = 0x10, subsystem_vendor = 0x2c, subsystem = 0x2e, interrupt_line = 0x3c;
+inline constexpr unsigned vendor = 0x00, device = 0x02, command = 0x04, status = 0x06, revision = 0x08,
+                          header_type = 0x0e, bar0 = 0x10, subsystem_vendor = 0x2c, subsystem = 0x2e,
+                          interrupt_line = 0x3c;
 inline constexpr std::uint8_t multi_function = 0x80;
 inline constexpr std::uint16_t io_space = 1u << 0, memory_space = 1u << 1, bus_master = 1u << 2;
 }  // namespace pci_header

@@ -11,9 +11,9 @@ constexpr std::uint8_t speaker_gate = 1u << 0, refresh_toggle = 1u << 4, speaker
 constexpr std::uint8_t system_control_writable = 0x0f;
 // A PC's memory is refreshed every 18 clocks, about 15 us.
 constexpr std::uint64_t refresh_clocks = 18;
-// 20 us, or 50 kHz. Interrupts that follow each other faster are one, in the phase of the count: an 8259A or an I/O APIC
-// remembers one edge, and a PC that has to end each interrupt by an access to its 8 MHz bus does not keep up with more.
-// Each one costs the hypervisor a timer.
+// 20 us, or 50 kHz. Interrupts that follow each other faster are one, in the phase of the count: an 8259A or an I/O
+// APIC remembers one edge, and a PC that has to end each interrupt by an access to its 8 MHz bus does not keep up with
+// more. Each one costs the hypervisor a timer.
 constexpr PitChannel::Clock shortest_interval = 24;
 
 }  // namespace

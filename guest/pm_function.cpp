@@ -14,7 +14,8 @@ constexpr std::uint32_t apmc_enabled = 1u << 25;
 
 }  // namespace
 
-PmFunction::PmFunction(AcpiPm& registers, PortBus& ports) : PciFunction(identity), registers_(registers), ports_(ports) {
+PmFunction::PmFunction(AcpiPm& registers, PortBus& ports)
+    : PciFunction(identity), registers_(registers), ports_(ports) {
     set(pci_header::command, std::uint16_t{0}, std::uint16_t{pci_header::io_space});
     set(pci_header::status, devsel_medium);
     set(pci_header::interrupt_line, std::uint8_t{AcpiPm::sci_irq}, std::uint8_t{0xff});
@@ -32,7 +33,8 @@ void PmFunction::written(unsigned offset, std::uint8_t before) {
     if (!moves || read(offset) == before) return;
     ports_.release(*this);
     if ((read(pm_misc) & io_space_enable) != 0)
-        static_cast<void>(ports_.claim(place(), static_cast<std::uint16_t>(place() + AcpiPm::last - AcpiPm::base), *this));
+        static_cast<void>(
+            ports_.claim(place(), static_cast<std::uint16_t>(place() + AcpiPm::last - AcpiPm::base), *this));
 }
 
 }  // namespace bulkhead::guest

@@ -15,7 +15,8 @@ std::uint64_t read_image(std::span<const std::byte> image, std::uint64_t offset,
 
 }  // namespace
 
-ShadowMemory::ShadowMemory(Memory& ram, std::span<const std::byte> rom, AddressMap& map) : ram_(ram), rom_(rom), map_(map) {
+ShadowMemory::ShadowMemory(Memory& ram, std::span<const std::byte> rom, AddressMap& map)
+    : ram_(ram), rom_(rom), map_(map) {
     for (unsigned segment = 0; segment < segments; ++segment) show(segment);
 }
 

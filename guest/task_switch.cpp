@@ -26,7 +26,12 @@ constexpr std::uint64_t loadable_flags = 0x3f7fd5;
 class Switch {
   public:
     Switch(const TaskSwitch& request, CpuState& cpu, TaskControl& control, Bus& bus, Translate& translate)
-        : request_(request), cpu_(cpu), control_(control), memory_(cpu, bus, translate), bus_(bus), translate_(translate) {}
+        : request_(request),
+          cpu_(cpu),
+          control_(control),
+          memory_(cpu, bus, translate),
+          bus_(bus),
+          translate_(translate) {}
 
     TaskSwitchResult run();
 
@@ -76,8 +81,8 @@ TaskSwitchResult Switch::run() {
     return {.committed = true, .debug_trap = next_.trap};
 }
 
-// Everything that can fault in the old task: the new TSS (SDM volume 3, table 7-1, the first five rows), and whether all
-// that is read and written is there.
+// Everything that can fault in the old task: the new TSS (SDM volume 3, table 7-1, the first five rows), and whether
+// all that is read and written is there.
 Expected<void> Switch::prepare() {
     const std::uint16_t selector = request_.selector;
     const Exception wrong_kind = returns() ? Exception::TS : Exception::GP;
@@ -133,7 +138,8 @@ Expected<void> Switch::commit() {
     const TaskFormat& f = old_format_;
     for (unsigned n = 0; n < f.registers; ++n) {
         const auto value = std::as_bytes(std::span{&registers[n], 1}).first(f.width);
-        if (const auto written = memory_.write(old_base_ + (f.saved_begin + n * f.width), value); !written) return written;
+        if (const auto written = memory_.write(old_base_ + (f.saved_begin + n * f.width), value); !written)
+            return written;
     }
     for (unsigned n = 0; n < f.selectors; ++n) {
         const auto value = std::as_bytes(std::span{&state.selectors[n], 1});

@@ -11,8 +11,8 @@
 
 namespace bulkhead::guest {
 
-// The registers of a VGA in 80x25 text mode (IBM VGA technical reference): they keep what is written to them. Its memory
-// is memory, and nobody looks at it but the operator, who is shown the text.
+// The registers of a VGA in 80x25 text mode (IBM VGA technical reference): they keep what is written to them. Its
+// memory is memory, and nobody looks at it but the operator, who is shown the text.
 class VgaText final : public PortDevice {
   public:
     static constexpr std::uint16_t first_port = 0x3c0, last_port = 0x3df;

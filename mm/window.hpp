@@ -34,7 +34,8 @@ class [[nodiscard]] Window {
     unsigned slot_{};
 };
 
-// A window on a 2-MiB block that stays open until it is closed: for a CPU's own cache of what it reaches again and again.
+// A window on a 2-MiB block that stays open until it is closed: for a CPU's own cache of what it reaches again and
+// again.
 class BlockWindow {
   public:
     // The block that contains `block`, instead of what the window showed before.

@@ -29,8 +29,8 @@ constexpr std::uint64_t shortest_per_second = 500;
 // How often the timers of a guest that sleeps on may interrupt the others.
 constexpr std::uint64_t vain_timers_per_second = 10'000;
 
-// A reason that the architecture does not define yet has the row of one that it never will. Apart, so that the usual way
-// is a branch not taken.
+// A reason that the architecture does not define yet has the row of one that it never will. Apart, so that the usual
+// way is a branch not taken.
 [[gnu::noinline]] std::size_t undefined_reason() { return 71; }
 
 std::size_t exit_index(vmx::ExitReason reason) {
@@ -215,7 +215,8 @@ std::uint64_t CpuLoop::nearest_deadline(const Seat* except) const {
         // Who is runnable has its turn anyway, and its timers then.
         if (!waits(seat)) continue;
         const guest::Tick earliest = seat.timers.earliest();
-        if (earliest != guest::never) nearest = std::min(nearest, std::max(seat.vm.tsc_base() + earliest, seat.quiet_until));
+        if (earliest != guest::never)
+            nearest = std::min(nearest, std::max(seat.vm.tsc_base() + earliest, seat.quiet_until));
     }
     return nearest;
 }

@@ -19,8 +19,8 @@ class Vm;
 // What one CPU does for ever: look at its mailboxes and timers, pick a vCPU, run it, halt when there is none.
 //
 // Time is charged without gaps. `mark_` is the host's TSC up to which it has been: the guest's own from entry to exit;
-// root from exit to entry; and while no vCPU can run, what is not halted is overhead, that each vCPU which waited meanwhile
-// counts as root.
+// root from exit to entry; and while no vCPU can run, what is not halted is overhead, that each vCPU which waited
+// meanwhile counts as root.
 class CpuLoop {
   public:
     explicit CpuLoop(unsigned index);

@@ -61,7 +61,8 @@ void GuestMemory::close_windows() {
     }
 }
 
-// Calls visit(pointer, offset, size) for the pieces of the range, each in one block. False when a part of it is not RAM.
+// Calls visit(pointer, offset, size) for the pieces of the range, each in one block. False when a part of it is not
+// RAM.
 template <class Visit>
 bool GuestMemory::for_each_piece(GuestPhys start, std::uint64_t size, Visit visit) {
     for (std::uint64_t done = 0; done < size;) {
@@ -97,7 +98,8 @@ bool GuestMemory::compare_exchange(GuestPhys at, std::uint64_t expected, std::ui
     std::byte* const place = reach(at);
     if (place == nullptr) return false;
     const auto exchange = [&]<class Word>(Word before) {
-        return std::atomic_ref(*reinterpret_cast<Word*>(place)).compare_exchange_strong(before, static_cast<Word>(desired));
+        return std::atomic_ref(*reinterpret_cast<Word*>(place))
+            .compare_exchange_strong(before, static_cast<Word>(desired));
     };
     return size == 8 ? exchange(expected) : exchange(static_cast<std::uint32_t>(expected));
 }

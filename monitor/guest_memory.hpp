@@ -6,7 +6,8 @@
 
 namespace bulkhead::monitor {
 
-// A guest's RAM through its EPT. The blocks that were reached last stay mapped, on this CPU alone, until `close_windows`.
+// A guest's RAM through its EPT. The blocks that were reached last stay mapped, on this CPU alone, until
+// `close_windows`.
 class GuestMemory final : public guest::Memory {
   public:
     explicit GuestMemory(vmx::Ept& ept) : ept_(ept) {}

@@ -24,13 +24,14 @@ void set_result(isa::Registers& r, const isa::CpuidResult& result) {
     const VcpuState state{c.vcpu};
     const bool code_64 = (state.segment(isa::Segment::CS).rights & isa::access_rights::L) != 0;
     isa::Registers& r = c.vcpu.registers;
-    set_result(r, c.vcpu.vm.cpuid().get(static_cast<std::uint32_t>(r[Gpr::RAX]), static_cast<std::uint32_t>(r[Gpr::RCX]),
-                                        {.apic_id = c.vcpu.lapic.id(),
-                                         .apic_enabled = c.vcpu.lapic.is_enabled(),
-                                         .osxsave = (state.cr4() & isa::cr4::OSXSAVE) != 0,
-                                         .ospke = (state.cr4() & isa::cr4::PKE) != 0,
-                                         .mode_64 = code_64 && (state.efer() & isa::efer::LMA) != 0,
-                                         .xcr0 = c.vcpu.processor.xcr0()}));
+    set_result(r,
+               c.vcpu.vm.cpuid().get(static_cast<std::uint32_t>(r[Gpr::RAX]), static_cast<std::uint32_t>(r[Gpr::RCX]),
+                                     {.apic_id = c.vcpu.lapic.id(),
+                                      .apic_enabled = c.vcpu.lapic.is_enabled(),
+                                      .osxsave = (state.cr4() & isa::cr4::OSXSAVE) != 0,
+                                      .ospke = (state.cr4() & isa::cr4::PKE) != 0,
+                                      .mode_64 = code_64 && (state.efer() & isa::efer::LMA) != 0,
+                                      .xcr0 = c.vcpu.processor.xcr0()}));
     return done(c);
 }
 

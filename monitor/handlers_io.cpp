@@ -37,7 +37,8 @@ Next give_up(ExitContext& c, VcpuState& state, emulator::Bus& bus, emulator::Tra
     const unsigned count = emulator::peek_instruction(state, bus, walk, bytes);
     char storage[160];
     TextBuffer text{storage};
-    print(text, "{} at {}: cannot emulate the instruction", vmx::name_of(c.exit.reason()), GuestPhys{c.exit.guest_physical});
+    print(text, "{} at {}: cannot emulate the instruction", vmx::name_of(c.exit.reason()),
+          GuestPhys{c.exit.guest_physical});
     for (unsigned i = 0; i < count; ++i) print(text, " {:02x}", static_cast<unsigned>(bytes[i]));
     c.vcpu.vm.crash(c.vcpu, text.view());
     return Next::pick;
@@ -90,8 +91,8 @@ Next io_instruction(ExitContext& c) {
     }
     std::uint32_t value = machine.ports().in(access.port, access.size);
     if (access.port == machine.uart().status_port() && machine.uart().poll_would_wait()) [[unlikely]] {
-        // A guest that polls a busy transmitter sleeps until it is free, and sees it free if that can be had at once; not
-        // with a machine that others wait for.
+        // A guest that polls a busy transmitter sleeps until it is free, and sees it free if that can be had at once;
+        // not with a machine that others wait for.
         c.vcpu.wait = Vcpu::Wait::serial_line;
         if (!c.vcpu.vm.is_shared() && c.cpu.wait_in_place(c.vcpu)) value = machine.ports().in(access.port, access.size);
     }

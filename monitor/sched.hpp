@@ -88,8 +88,8 @@ class RunQueue {
     Tick floor_{};  // no runnable entity is far behind this; it never decreases
 };
 
-// The CPUs on which the vCPUs of a guest live: each goes to the one with the smallest load, of those allowed (bit n: CPU
-// n), and adds one to it. False, and nothing changed, when no CPU that is allowed exists.
+// The CPUs on which the vCPUs of a guest live: each goes to the one with the smallest load, of those allowed (bit n:
+// CPU n), and adds one to it. False, and nothing changed, when no CPU that is allowed exists.
 [[nodiscard]] bool place(std::uint64_t allowed, std::span<unsigned> loads, std::span<unsigned> places);
 
 }  // namespace bulkhead::monitor

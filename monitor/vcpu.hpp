@@ -53,8 +53,8 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     // The delivery of an event was interrupted by the exit; it starts again unless a fault takes its place.
     void deliver_again(const vmx::Event& event);
     bool has_event() const { return event_.has_value(); }
-    // Writes the event, NMI or interrupt that is due to the VMCS, and asks for a window where one has to wait. False when
-    // the vCPU is not to be entered as it is: after an INIT or a start-up IPI it waits, or comes anew.
+    // Writes the event, NMI or interrupt that is due to the VMCS, and asks for a window where one has to wait. False
+    // when the vCPU is not to be entered as it is: after an INIT or a start-up IPI it waits, or comes anew.
     [[nodiscard]] bool prepare_events();
     // Cheap: whether `prepare_events` has anything to do.
     bool needs_attention() const { return attention_.load(std::memory_order_relaxed); }

@@ -31,9 +31,9 @@ class CpuLoop;
 // One compartment: the configuration it comes from, for ever, and while its guest runs, all that the guest holds. The
 // frames and blocks of a running guest are on its owner id, so that ending it gives back everything at once.
 //
-// Its vCPUs may live on several CPUs, each of which has a seat for those that are its own. The home is the CPU of vCPU 0:
-// the VM is built and released there, and its devices' timers are served there. A guest that ends is left by each CPU
-// for itself; the home releases it when the last one has. What the vCPUs share - the machine model, and what the
+// Its vCPUs may live on several CPUs, each of which has a seat for those that are its own. The home is the CPU of vCPU
+// 0: the VM is built and released there, and its devices' timers are served there. A guest that ends is left by each
+// CPU for itself; the home releases it when the last one has. What the vCPUs share - the machine model, and what the
 // models set in another vCPU - is locked while it is touched, if there is more than one CPU: see MachineLock.
 class Vm final : public guest::MachineEvents, private guest::AddressMap {
   public:
@@ -219,8 +219,8 @@ class Vm final : public guest::MachineEvents, private guest::AddressMap {
     std::array<char, 2048> report_{};
 };
 
-// While one exists, the machine of the VM is this CPU's alone: its model, and what the models tell a vCPU. Nothing to do
-// where all vCPUs live on one CPU.
+// While one exists, the machine of the VM is this CPU's alone: its model, and what the models tell a vCPU. Nothing to
+// do where all vCPUs live on one CPU.
 class [[nodiscard]] MachineLock {
   public:
     explicit MachineLock(Vm& vm) : vm_(vm) {

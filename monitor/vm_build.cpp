@@ -179,24 +179,25 @@ Vm::Step Vm::create_machine() {
     clock_ = {.now = 0, .hz = cpu::tsc_hz()};
     std::array<guest::TimerQueue*, guest::max_vcpus> lapic_timers{};
     for (unsigned i = 0; i < config_.vcpus; ++i) lapic_timers[i] = &seat_of(i).timers;
-    machine_.emplace(guest::MachineConfig{.memory = config_.memory,
-                                          .vcpus = config_.vcpus,
-                                          .physical_address_bits = cpuid_->physical_address_bits(),
-                                          .crystal_hz = ratio.crystal_hz,
-                                          .boot_seconds = seconds_now(),
-                                          .pace_serial = config_.serial_pace,
-                                          .x2apic = cpuid_->shows(guest::cpuid_table::feature("x2APIC")),
-                                          .debug_exit = config_.debug_exit,
-                                          .debug_console = config_.debug_console,
-                                          .fw_cfg_memory = config_.fw_cfg || config_.has_firmware() ? &*memory_ : nullptr,
-                                          .firmware = {.rom = files.firmware,
-                                                       .memory = &*memory_,
-                                                       .map = this,
-                                                       .boot_order = nvram_order(config_.boot_order),
-                                                       .places_acpi = config_.loader == guest::Loader::uefi},
-                                          .test_ram = *ram,
-                                          .lapic_timers = std::span{lapic_timers}.first(config_.vcpus)},
-                     seats_[0]->timers, partition_, *this);
+    machine_.emplace(
+        guest::MachineConfig{.memory = config_.memory,
+                             .vcpus = config_.vcpus,
+                             .physical_address_bits = cpuid_->physical_address_bits(),
+                             .crystal_hz = ratio.crystal_hz,
+                             .boot_seconds = seconds_now(),
+                             .pace_serial = config_.serial_pace,
+                             .x2apic = cpuid_->shows(guest::cpuid_table::feature("x2APIC")),
+                             .debug_exit = config_.debug_exit,
+                             .debug_console = config_.debug_console,
+                             .fw_cfg_memory = config_.fw_cfg || config_.has_firmware() ? &*memory_ : nullptr,
+                             .firmware = {.rom = files.firmware,
+                                          .memory = &*memory_,
+                                          .map = this,
+                                          .boot_order = nvram_order(config_.boot_order),
+                                          .places_acpi = config_.loader == guest::Loader::uefi},
+                             .test_ram = *ram,
+                             .lapic_timers = std::span{lapic_timers}.first(config_.vcpus)},
+        seats_[0]->timers, partition_, *this);
     if (!fill_fw_cfg(files, initial_.rip)) return std::unexpected("its firmware configuration has no room");
     cr0_ = vmx::cr0_policy(the_system.platform.capabilities);
     cr4_ = vmx::cr4_policy(the_system.platform.capabilities, guest::offered_cr4(*cpuid_));

@@ -38,8 +38,8 @@ Vm::Step Vm::load_firmware(const BootFiles& files) {
         return std::unexpected("its firmware is none");
     }
     if (!files.floppy.empty() && !is_floppy_size(files.floppy.size())) {
-        log("guest {}: floppy {}: expected the size of a floppy, such as 1474560 bytes, found {}", name(), config_.floppy,
-            files.floppy.size());
+        log("guest {}: floppy {}: expected the size of a floppy, such as 1474560 bytes, found {}", name(),
+            config_.floppy, files.floppy.size());
         return std::unexpected("its floppy is none");
     }
     const auto block = the_system.blocks().allocate(owner_);

@@ -85,8 +85,8 @@ inline void inject(Event event) {
 // holds for one instruction, but for all iterations; TF traps after each, unless IA32_DEBUGCTL.BTF reserves it for
 // branches (SDM volume 3, 17.3.1.1, 17.3.1.4 and 17.4.3). What a MOV SS held back stays pending.
 void trace_instruction(bool completed);
-// The shadow of STI or MOV SS ends with the instruction in it, and with the delivery of an event: true if there was one.
-// An entry with the shadow and TF set would ask for a pending single step (SDM 26.3.1.5).
+// The shadow of STI or MOV SS ends with the instruction in it, and with the delivery of an event: true if there was
+// one. An entry with the shadow and TF set would ask for a pending single step (SDM 26.3.1.5).
 bool end_interrupt_shadow();
 // Debug exceptions that were met and wait for the next entry. An event that is injected would be delivered in their
 // place, and they be lost (SDM 26.7.3).

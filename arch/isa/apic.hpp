@@ -39,7 +39,15 @@ enum Register : std::uint32_t {
     SELF_IPI = 0x3f0,
 };
 
-enum class DeliveryMode : std::uint8_t { fixed = 0, lowest_priority = 1, smi = 2, nmi = 4, init = 5, startup = 6, ext_int = 7 };
+enum class DeliveryMode : std::uint8_t {
+    fixed = 0,
+    lowest_priority = 1,
+    smi = 2,
+    nmi = 4,
+    init = 5,
+    startup = 6,
+    ext_int = 7
+};
 enum class DestinationMode : std::uint8_t { physical = 0, logical = 1 };
 enum class TriggerMode : std::uint8_t { edge = 0, level = 1 };
 

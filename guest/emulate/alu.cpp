@@ -212,7 +212,8 @@ std::optional<Quotient> divide(bool is_signed, unsigned size, std::uint64_t high
     low &= mask;
     divisor &= mask;
     if (!is_signed) return divide_unsigned(size, high, low, divisor);
-    // By magnitudes; the quotient truncates towards zero and the remainder has the dividend's sign (SDM volume 2, IDIV).
+    // By magnitudes; the quotient truncates towards zero and the remainder has the dividend's sign (SDM volume 2,
+    // IDIV).
     const bool negative = high & sign_of(size);
     const bool differ = negative != static_cast<bool>(divisor & sign_of(size));
     if (negative) {
@@ -234,7 +235,8 @@ AluResult bit_scan(Operation operation, unsigned size, std::uint64_t a, std::uin
         return {count, with(rflags & ~status_flags, ZF, a == 0)};
     }
     if (a == 0) return {0, rflags | ZF};
-    const auto index = static_cast<std::uint64_t>(operation == Operation::BSF ? std::countr_zero(a) : 63 - std::countl_zero(a));
+    const auto index =
+        static_cast<std::uint64_t>(operation == Operation::BSF ? std::countr_zero(a) : 63 - std::countl_zero(a));
     return {index, logic(size, index, rflags).rflags & ~ZF};
 }
 

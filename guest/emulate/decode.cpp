@@ -236,8 +236,18 @@ void Decoder::operands(const Row& row, std::uint8_t opcode) {
             from = {Kind::immediate, 0, 4};
             insn_.immediate = little_endian(3);
             break;
-        case Form::r_rm_imm: modrm(); to = reg_operand(size_); from = rm_operand(size_); insn_.count = immediate(size_, full); break;
-        case Form::r_rm_imm8: modrm(); to = reg_operand(size_); from = rm_operand(size_); insn_.count = immediate(size_, 1); break;
+        case Form::r_rm_imm:
+            modrm();
+            to = reg_operand(size_);
+            from = rm_operand(size_);
+            insn_.count = immediate(size_, full);
+            break;
+        case Form::r_rm_imm8:
+            modrm();
+            to = reg_operand(size_);
+            from = rm_operand(size_);
+            insn_.count = immediate(size_, 1);
+            break;
         case Form::seg: to = {Kind::segment, static_cast<std::uint8_t>(segment_in(opcode)), 2}; break;
         case Form::seg_rm: move_segment(); break;
         case Form::rm_word: modrm(); to = rm_operand(modrm_.mod == 3 ? size_ : 2); break;
@@ -291,7 +301,9 @@ void Decoder::far_pointer(std::uint8_t opcode) {
     insn_.source = {Kind::memory, 0, static_cast<std::uint8_t>(size_ + 2)};
     if (!loads) return;
     insn_.destination = reg_operand(size_);
-    const Segment segment = opcode == 0xc4 ? Segment::ES : opcode == 0xc5 ? Segment::DS : static_cast<Segment>(opcode & 7);
+    const Segment segment = opcode == 0xc4   ? Segment::ES
+                            : opcode == 0xc5 ? Segment::DS
+                                             : static_cast<Segment>(opcode & 7);
     insn_.count = {Kind::segment, static_cast<std::uint8_t>(segment), 2};
 }
 

@@ -168,7 +168,8 @@ Expected<void> Execution::load_ldtr() {
     if (selector & 4) return std::unexpected(protection(selector));
     const auto found = system_.descriptor(selector);
     if (!found) return std::unexpected(found.error());
-    if (!*found || !(*found)->is_system() || (*found)->type() != type::ldt) return std::unexpected(protection(selector));
+    if (!*found || !(*found)->is_system() || (*found)->type() != type::ldt)
+        return std::unexpected(protection(selector));
     if (!(*found)->present()) return std::unexpected(fault_of(isa::Exception::NP, selector));
     cpu_.set_segment(Segment::LDTR, (*found)->segment(selector));
     return {};

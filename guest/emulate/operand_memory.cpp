@@ -90,7 +90,8 @@ std::expected<GuestPhys, isa::Fault> OperandMemory::physical(GuestVirt address, 
 
 // SDM volume 3, table 6-7; 16 bytes are as the processor likes.
 bool OperandMemory::misaligned(GuestVirt address, unsigned unit) const {
-    return unit < 16 && !address.is_aligned(std::bit_floor(unit)) && user_ && (cpu_.cr0() & isa::cr0::AM) && (cpu_.rflags() & isa::rflags::AC);
+    return unit < 16 && !address.is_aligned(std::bit_floor(unit)) && user_ && (cpu_.cr0() & isa::cr0::AM) &&
+           (cpu_.rflags() & isa::rflags::AC);
 }
 
 Expected<Location> OperandMemory::locate(Segment name, std::uint64_t offset, unsigned size, Access::Kind kind,

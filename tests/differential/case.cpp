@@ -103,7 +103,8 @@ bool Generator::runnable(const Case& c) const {
         case INS: case OUTS: case CALL_FAR: case JMP_FAR: case LOAD_FAR: case SLDT: case STR: case LLDT: case LTR:
         case SMSW: case LMSW: return false;
         case CALL: case JMP: case RET:
-            if (insn.destination.kind == Kind::gpr && static_cast<Gpr>(insn.destination.number) == Gpr::RSP) return false;
+            if (insn.destination.kind == Kind::gpr && static_cast<Gpr>(insn.destination.number) == Gpr::RSP)
+                return false;
             // Intel's processors ignore the operand-size prefix in 64-bit mode, AMD's do not.
             if (mode_ == Mode::long64 && std::ranges::find(c.bytes, std::byte{0x66}) != c.bytes.end()) return false;
             return insn.operand_size != 2 || has_own_segments(mode_);
@@ -205,7 +206,8 @@ bool Generator::solve(Case& c) {
         if ((rest & mask_of(size)) != rest) return false;
         set(c, *m.index, rest >> m.shift, size);
     } else if (!m.base) {
-        const bool moffs = insn.operation == Operation::MOV && (static_cast<unsigned>(c.bytes[modrm_at_ - 1]) & 0xfc) == 0xa0 &&
+        const bool moffs = insn.operation == Operation::MOV &&
+                           (static_cast<unsigned>(c.bytes[modrm_at_ - 1]) & 0xfc) == 0xa0 &&
                            (modrm_at_ < 2 || c.bytes[modrm_at_ - 2] != std::byte{0x0f});
         const bool sib = size != 2 && (std::to_integer<unsigned>(c.bytes[modrm_at_]) & 7) == 4;
         const std::uint64_t value = m.rip_relative ? wanted - native_.code_address() - insn.length : wanted;
@@ -254,8 +256,9 @@ void Generator::choose_operands(Case& c) {
             return;
         }
         case POPF:
-            c.preset = Case::Preset{(c.state.gpr[Gpr::RSP] & mask_of(mode_ == Mode::segments16 ? 2 : 8)) + base_of(Segment::SS),
-                                    (random_() & random_flags) | isa::rflags::FIXED, insn.operand_size};
+            c.preset = Case::Preset{
+                (c.state.gpr[Gpr::RSP] & mask_of(mode_ == Mode::segments16 ? 2 : 8)) + base_of(Segment::SS),
+                (random_() & random_flags) | isa::rflags::FIXED, insn.operand_size};
             return;
         default: return;
     }
@@ -265,7 +268,10 @@ void Generator::choose_operands(Case& c) {
 bool Generator::choose_dividend(Case& c) {
     const Instruction& insn = c.insn;
     const unsigned size = insn.operand_size, bits = 8 * size;
-    const auto uses = [&](Gpr r) { return insn.memory.base == r || insn.memory.index == r || (insn.destination.kind != Kind::memory && insn.destination.number == static_cast<unsigned>(r)); };
+    const auto uses = [&](Gpr r) {
+        return insn.memory.base == r || insn.memory.index == r ||
+               (insn.destination.kind != Kind::memory && insn.destination.number == static_cast<unsigned>(r));
+    };
     if (uses(Gpr::RAX) || uses(Gpr::RDX) || insn.destination.kind == Kind::high_byte) return false;
     std::uint64_t divisor = c.state.gpr.gpr[insn.destination.number];
     if (insn.destination.kind == Kind::memory) {
@@ -274,10 +280,14 @@ bool Generator::choose_dividend(Case& c) {
         std::memcpy(&divisor, reinterpret_cast<const std::byte*>(native_.data_address() + offset), size);
     }
     const bool is_signed = insn.operation == Operation::IDIV;
-    const auto wide = is_signed ? static_cast<__int128>(static_cast<std::int64_t>(sign_extend(divisor, size))) : static_cast<__int128>(divisor & mask_of(size));
-    const __int128 edge = is_signed ? (chance(50) ? -(__int128{1} << (bits - 1)) : (__int128{1} << (bits - 1)) - static_cast<int>(below(2))) : (__int128{1} << bits) - 1;
+    const auto wide = is_signed ? static_cast<__int128>(static_cast<std::int64_t>(sign_extend(divisor, size)))
+                                : static_cast<__int128>(divisor & mask_of(size));
+    const __int128 edge = is_signed ? (chance(50) ? -(__int128{1} << (bits - 1))
+                                                  : (__int128{1} << (bits - 1)) - static_cast<int>(below(2)))
+                                    : (__int128{1} << bits) - 1;
     const auto dividend = static_cast<unsigned __int128>(edge) * static_cast<unsigned __int128>(wide) + below(5) - 2;
-    const auto low = static_cast<std::uint64_t>(dividend), high = static_cast<std::uint64_t>(dividend >> (bits == 64 ? 64 : bits));
+    const auto low = static_cast<std::uint64_t>(dividend),
+               high = static_cast<std::uint64_t>(dividend >> (bits == 64 ? 64 : bits));
     if (size == 1) {
         set(c, Gpr::RAX, dividend & 0xffff, 2);
         return true;
@@ -295,8 +305,9 @@ void Generator::choose_branch(Case& c) {
     const std::uint64_t landing = native_.landing_address() - base_of(Segment::CS);
     const std::uint64_t here = native_.code_address() - base_of(Segment::CS);
     if (insn.operation == RET) {
-        c.preset = Case::Preset{(c.state.gpr[Gpr::RSP] & mask_of(mode_ == Mode::segments16 ? 2 : 8)) + base_of(Segment::SS),
-                                landing, insn.operand_size};
+        c.preset =
+            Case::Preset{(c.state.gpr[Gpr::RSP] & mask_of(mode_ == Mode::segments16 ? 2 : 8)) + base_of(Segment::SS),
+                         landing, insn.operand_size};
     } else if (insn.destination.kind == Kind::memory) {
         c.preset = Case::Preset{effective(c) + base_of(insn.memory.segment), landing, insn.operand_size};
     } else if (insn.destination.kind == Kind::immediate) {

@@ -40,8 +40,8 @@ constexpr CodeSize code_size(Mode mode) {
 }
 constexpr bool has_own_segments(Mode mode) { return mode == Mode::segments16 || mode == Mode::segments32; }
 
-// Makes instructions whose operands lie in the data pages, near the edges of a page more often than elsewhere, and a few
-// that lie beyond.
+// Makes instructions whose operands lie in the data pages, near the edges of a page more often than elsewhere, and a
+// few that lie beyond.
 class Generator {
   public:
     Generator(const NativeCpu& native, std::uint64_t seed) : native_(native), random_(seed) {}

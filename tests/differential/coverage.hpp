@@ -25,9 +25,9 @@ class Coverage {
     }
 
     void print() const {
-        std::printf("%-12s | %9s %9s %9s %9s | %8s %8s %8s %8s %8s %8s | %9s %8s %8s %8s %8s %8s %8s %8s\n", "operation",
-                    "64", "flat 32", "32", "16", "66", "67", "segment", "F2/F3", "LOCK", "REX", "no fault", "#DE", "#BR",
-                    "#UD", "#SS", "#GP", "#PF", "#AC");
+        std::printf("%-12s | %9s %9s %9s %9s | %8s %8s %8s %8s %8s %8s | %9s %8s %8s %8s %8s %8s %8s %8s\n",
+                    "operation", "64", "flat 32", "32", "16", "66", "67", "segment", "F2/F3", "LOCK", "REX", "no fault",
+                    "#DE", "#BR", "#UD", "#SS", "#GP", "#PF", "#AC");
         for (const auto& [operation, row] : rows_) {
             std::printf("%-12s |", name(operation));
             for (const auto n : row.by_mode) std::printf(" %9zu", n);
@@ -70,12 +70,16 @@ class Coverage {
     }
     static const char* name(unsigned operation) {
         static constexpr const char* names[] = {
-            "-", "ADD", "OR", "ADC", "SBB", "AND", "SUB", "XOR", "CMP", "ROL", "ROR", "RCL", "RCR", "SHL", "SHR", "SAL",
-            "SAR", "BT", "BTS", "BTR", "BTC", "TEST", "NOT", "NEG", "INC", "DEC", "MUL", "IMUL", "DIV", "IDIV", "IMUL r",
-            "BSF", "BSR", "POPCNT", "SHLD", "SHRD", "MOV", "MOVBE", "MOVZX", "MOVSX", "CMOVcc", "SETcc", "XLAT", "BOUND",
-            "XCHG", "CMPXCHG", "CMPXCHG8/16B", "XADD", "PUSH", "POP", "PUSHA", "POPA", "PUSHF", "POPF", "ENTER", "LEAVE",
-            "CALL", "JMP", "RET", "CALL far", "JMP far", "LDS", "SLDT", "STR", "LLDT", "LTR", "SMSW", "LMSW", "CLFLUSH",
-            "MOVS", "CMPS", "STOS", "LODS", "SCAS", "INS", "OUTS", "SSE load", "SSE merge", "SSE store", "MMX load",
+            "-",        "ADD",    "OR",    "ADC",      "SBB",      "AND",       "SUB",          "XOR",
+            "CMP",      "ROL",    "ROR",   "RCL",      "RCR",      "SHL",       "SHR",          "SAL",
+            "SAR",      "BT",     "BTS",   "BTR",      "BTC",      "TEST",      "NOT",          "NEG",
+            "INC",      "DEC",    "MUL",   "IMUL",     "DIV",      "IDIV",      "IMUL r",       "BSF",
+            "BSR",      "POPCNT", "SHLD",  "SHRD",     "MOV",      "MOVBE",     "MOVZX",        "MOVSX",
+            "CMOVcc",   "SETcc",  "XLAT",  "BOUND",    "XCHG",     "CMPXCHG",   "CMPXCHG8/16B", "XADD",
+            "PUSH",     "POP",    "PUSHA", "POPA",     "PUSHF",    "POPF",      "ENTER",        "LEAVE",
+            "CALL",     "JMP",    "RET",   "CALL far", "JMP far",  "LDS",       "SLDT",         "STR",
+            "LLDT",     "LTR",    "SMSW",  "LMSW",     "CLFLUSH",  "MOVS",      "CMPS",         "STOS",
+            "LODS",     "SCAS",   "INS",   "OUTS",     "SSE load", "SSE merge", "SSE store",    "MMX load",
             "MMX store"};
         static_assert(std::size(names) == static_cast<std::size_t>(Operation::MMX_STORE) + 1);
         return operation == illegal ? "illegal" : names[operation];

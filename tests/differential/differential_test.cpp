@@ -79,7 +79,8 @@ class CopyBus final : public Bus, public Translate {
             return true;
         }
         const std::uint64_t offset = from.value - linear_code;
-        for (std::size_t i = 0; i < to.size(); ++i) to[i] = offset + i < code.size() ? code[offset + i] : std::byte{0x90};
+        for (std::size_t i = 0; i < to.size(); ++i)
+            to[i] = offset + i < code.size() ? code[offset + i] : std::byte{0x90};
         return true;
     }
     bool write(GuestPhys to, std::span<const std::byte> from) override {
@@ -137,7 +138,10 @@ class Differential : public testing::Test {
         cpu_.privilege = 3;
         for (auto& s : cpu_.segments) s.selector = NativeCpu::flat_selector();
         cpu_.at(Segment::CS).base = base;
-        cpu_.at(Segment::CS).selector = mode_ == Mode::long64 ? 0x33 : mode_ == Mode::flat32 ? 0x23 : mode_ == Mode::segments32 ? 0x2f : 0x27;
+        cpu_.at(Segment::CS).selector = mode_ == Mode::long64       ? 0x33
+                                        : mode_ == Mode::flat32     ? 0x23
+                                        : mode_ == Mode::segments32 ? 0x2f
+                                                                    : 0x27;
         if (base != 0) cpu_.at(Segment::CS).limit = 0xffff;
         asm("mov %%fs, %0" : "=r"(cpu_.at(Segment::FS).selector));
         cpu_.at(Segment::GS).selector = has_own_segments(mode_) ? 0x37 : 0;
@@ -160,12 +164,14 @@ class Differential : public testing::Test {
             cpu_.at(Segment::ES) = es;
             cpu_.at(Segment::SS) = ss;
         }
-        generator_.set_mode(mode_, {cpu_.at(Segment::CS), cpu_.at(Segment::DS), cpu_.at(Segment::ES), cpu_.at(Segment::SS)});
+        generator_.set_mode(mode_,
+                            {cpu_.at(Segment::CS), cpu_.at(Segment::DS), cpu_.at(Segment::ES), cpu_.at(Segment::SS)});
     }
     isa::SegmentRegister segment(bool may_be_read_only) {
         const std::uint32_t size = mode_ == Mode::segments32 ? ar::DB : 0;
         const std::uint64_t base = native_.base() + generator_.below(4) * 4;
-        const std::uint32_t inside = static_cast<std::uint32_t>(NativeCpu::data_offset + NativeCpu::page / 2 + generator_.below(NativeCpu::page));
+        const std::uint32_t inside = static_cast<std::uint32_t>(NativeCpu::data_offset + NativeCpu::page / 2 +
+                                                                generator_.below(NativeCpu::page));
         switch (generator_.below(4)) {
             case 0: return {0, 0xf7 | size, inside, base};  // expand-down
             case 1: return {0, 0xf3 | size, inside + 4000, base};
@@ -180,7 +186,8 @@ class Differential : public testing::Test {
 
     bool apply_preset(const Case& c) {
         const std::uint64_t offset = c.preset->linear - native_.data_address();
-        if (offset + c.preset->size > NativeCpu::writable_pages * page_size || offset >= NativeCpu::data_size) return false;
+        if (offset + c.preset->size > NativeCpu::writable_pages * page_size || offset >= NativeCpu::data_size)
+            return false;
         std::memcpy(bus_.data.data() + offset, &c.preset->value, c.preset->size);
         std::memcpy(native_.data().data() + offset, &c.preset->value, c.preset->size);
         return true;
@@ -226,13 +233,17 @@ class Differential : public testing::Test {
                                          result.fault.error_code.value_or(0) == fault->error &&
                                          (fault->vector != 14 || result.fault.address == fault->cr2)));
         // Which comes first of these two is the processor's affair (SDM volume 3, table 6-2).
-        if (result.outcome == Outcome::fault && result.fault.vector == Exception::PF && fault && fault->vector == 17) return true;
+        if (result.outcome == Outcome::fault && result.fault.vector == Exception::PF && fault && fault->vector == 17)
+            return true;
         // Likewise the limit of the stack and an alignment that is required.
-        if (result.outcome == Outcome::fault && result.fault.vector == Exception::SS && fault && fault->vector == 13 && c.insn.aligned)
+        if (result.outcome == Outcome::fault && result.fault.vector == Exception::SS && fault && fault->vector == 13 &&
+            c.insn.aligned)
             return true;
         if (!finished && !faulted) return false;
-        const bool branches = c.insn.operation == Operation::CALL || c.insn.operation == Operation::JMP || c.insn.operation == Operation::RET;
-        const std::uint64_t next = branches ? native_.landing_address() - cpu_.segments[1].base : start_ip() + c.insn.length;
+        const bool branches = c.insn.operation == Operation::CALL || c.insn.operation == Operation::JMP ||
+                              c.insn.operation == Operation::RET;
+        const std::uint64_t next =
+            branches ? native_.landing_address() - cpu_.segments[1].base : start_ip() + c.insn.length;
         if (cpu_.ip != (finished ? next : start_ip())) return false;
         // What is written in several steps may be written in part before a fault (SDM volume 2, ENTER and PUSHA).
         if (faulted && (c.insn.operation == Operation::PUSHA || c.insn.operation == Operation::ENTER))
@@ -240,20 +251,24 @@ class Differential : public testing::Test {
         // POPA may have loaded some registers.
         if (faulted && c.insn.operation == Operation::POPA) return true;
         // A repeated comparison that faults restores the flags on Intel's processors alone (SDM volume 2, REP).
-        if (faulted && (c.insn.operation == Operation::CMPS || c.insn.operation == Operation::SCAS)) flags &= ~status_flags;
+        if (faulted && (c.insn.operation == Operation::CMPS || c.insn.operation == Operation::SCAS))
+            flags &= ~status_flags;
         return cpu_.gprs.gpr == c.state.gpr.gpr && cpu_.xmms == c.state.xmm && cpu_.mms == c.state.mm &&
                ((cpu_.flags ^ c.state.rflags) & flags) == 0 &&
                std::memcmp(bus_.data.data(), native_.data().data(), NativeCpu::data_size) == 0;
     }
 
-    void report(const Case& c, const NativeState& before, const Result& result, const std::optional<NativeFault>& fault) {
+    void report(const Case& c, const NativeState& before, const Result& result,
+                const std::optional<NativeFault>& fault) {
         std::ostringstream out;
         out << "mode " << static_cast<int>(mode_) << std::hex << std::setfill('0') << ": ";
         for (const std::byte b : c.bytes) out << std::setw(2) << std::to_integer<unsigned>(b) << ' ';
         out << "\noutcome " << static_cast<int>(result.outcome) << " vector " << static_cast<int>(result.fault.vector)
-            << " error " << result.fault.error_code.value_or(0) << " address " << result.fault.address << " ip " << cpu_.ip;
+            << " error " << result.fault.error_code.value_or(0) << " address " << result.fault.address << " ip "
+            << cpu_.ip;
         if (fault) out << "\nprocessor: vector " << fault->vector << " error " << fault->error << " cr2 " << fault->cr2;
-        out << "\nflags before " << before.rflags << " processor " << c.state.rflags << " emulator " << cpu_.flags << '\n';
+        out << "\nflags before " << before.rflags << " processor " << c.state.rflags << " emulator " << cpu_.flags
+            << '\n';
         for (std::size_t r = 0; r < 16; ++r)
             out << 'r' << std::dec << r << std::hex << " before " << before.gpr.gpr[r] << " processor "
                 << c.state.gpr.gpr[r] << " emulator " << cpu_.gprs.gpr[r] << '\n';

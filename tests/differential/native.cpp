@@ -58,7 +58,8 @@ extern "C" [[gnu::used]] void native_fault(int, siginfo_t*, void* context) {
                                REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
     // In 32-bit code there are no more than eight.
     const std::size_t registers = (gregs[REG_CSGSFS] & 0xffff) == cs_64 ? 16 : 8;
-    for (std::size_t r = 0; r < registers; ++r) recovery.state->gpr.gpr[r] = static_cast<std::uint64_t>(gregs[order[r]]);
+    for (std::size_t r = 0; r < registers; ++r)
+        recovery.state->gpr.gpr[r] = static_cast<std::uint64_t>(gregs[order[r]]);
     recovery.state->rflags = static_cast<std::uint64_t>(gregs[REG_EFL]);
     recovery.faulted = true;
     recovery.fault = {static_cast<unsigned>(gregs[REG_TRAPNO]), static_cast<std::uint32_t>(gregs[REG_ERR]),

@@ -9,8 +9,8 @@
 #include "arch/isa/registers.hpp"
 #include "arch/isa/segment.hpp"
 
-// Executes one instruction on the processor that runs the test, with all its general, flag, MMX and XMM registers given,
-// in 64-bit code, in flat 32-bit code, or in 32-bit and 16-bit code in segments of its own (modify_ldt).
+// Executes one instruction on the processor that runs the test, with all its general, flag, MMX and XMM registers
+// given, in 64-bit code, in flat 32-bit code, or in 32-bit and 16-bit code in segments of its own (modify_ldt).
 namespace bulkhead::differential {
 
 enum class Mode : std::uint8_t { long64, flat32, segments32, segments16 };

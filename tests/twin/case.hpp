@@ -7,8 +7,20 @@
 
 // Where the operand is.
 enum Place : uint8_t {
-    inside, unaligned, across, to_read_only, into_read_only, to_absent, into_absent, out_of_absent, to_supervisor, from_memory,
-    into_memory, past_limit, not_canonical, places
+    inside,
+    unaligned,
+    across,
+    to_read_only,
+    into_read_only,
+    to_absent,
+    into_absent,
+    out_of_absent,
+    to_supervisor,
+    from_memory,
+    into_memory,
+    past_limit,
+    not_canonical,
+    places
 };
 
 struct Prefix {
@@ -16,8 +28,9 @@ struct Prefix {
     uint8_t bytes[2];
 };
 inline constexpr Prefix prefixes[] = {
-    {"-", {}},        {"66", {0x66}}, {"67", {0x67}}, {"LOCK", {0xf0}}, {"REP", {0xf3}}, {"REPNE", {0xf2}}, {"ES", {0x26}}, {"CS", {0x2e}},
-    {"SS", {0x36}},   {"FS", {0x64}}, {"GS", {0x65}}, {"REX.W", {0x48}}, {"REX.RB", {0x45}}, {"66 REP", {0x66, 0xf3}}, {"67 REP", {0x67, 0xf3}},
+    {"-", {}},         {"66", {0x66}},    {"67", {0x67}},     {"LOCK", {0xf0}},         {"REP", {0xf3}},
+    {"REPNE", {0xf2}}, {"ES", {0x26}},    {"CS", {0x2e}},     {"SS", {0x36}},           {"FS", {0x64}},
+    {"GS", {0x65}},    {"REX.W", {0x48}}, {"REX.RB", {0x45}}, {"66 REP", {0x66, 0xf3}}, {"67 REP", {0x67, 0xf3}},
 };
 inline constexpr unsigned prefix_count = sizeof prefixes / sizeof *prefixes;
 
@@ -169,7 +182,8 @@ class Builder {
 
     unsigned span() const {
         if (has(register_of_6)) return 8;
-        if (form_.content == far_landing || form_.content == far_data || form_.content == no_selector) return c_.operand_size + 2;
+        if (form_.content == far_landing || form_.content == far_data || form_.content == no_selector)
+            return c_.operand_size + 2;
         return c_.operand_size == 1 ? 2 : c_.operand_size;  // a byte never crosses; its neighbour may
     }
 
@@ -188,7 +202,9 @@ class Builder {
             case to_supervisor: c_.operand = at(supervisor, 0x100); break;
             case from_memory: c_.operand = at(twin_6, 0) - last; break;
             case into_memory: c_.operand = at(memory_after, 0) - last; break;
-            case past_limit: c_.operand = mode_.v86 || mode_.real() ? window + 0x10000 - last : window + limited_to + 1 - last; break;
+            case past_limit:
+                c_.operand = mode_.v86 || mode_.real() ? window + 0x10000 - last : window + limited_to + 1 - last;
+                break;
             default: c_.operand = at(writable, 0x100); break;
         }
         static constexpr uint32_t others[] = {0x9100, 0x0800, 0x5ffc, 0x1ffe, 0x3100, 0x2400, 0x9ff8, 0x0806};
@@ -232,11 +248,13 @@ class Builder {
         if (form_.shape == table) s.gpr[reg::BX] = offset_of(c_.operand, true) - (s.gpr[reg::AX] & 0xff);
         if (form_.shape == moffs) {
             const uint64_t offset = offset_of(c_.operand, true);
-            for (unsigned n = 0; n < c_.address_size; ++n) c_.code[moffs_at_ + n] = static_cast<uint8_t>(offset >> 8 * n);
+            for (unsigned n = 0; n < c_.address_size; ++n)
+                c_.code[moffs_at_ + n] = static_cast<uint8_t>(offset >> 8 * n);
         }
         if (has(repeats)) s.gpr[reg::CX] = below(6);
         if (has(count_to_7)) s.gpr[reg::CX] = (s.gpr[reg::CX] & ~0xffull) | below(8);
-        if (has(bit_offset)) s.gpr[reg::CX] = (below(200) - 100ull) & (mode_.in_64() ? ~0ull : 0xffffffff), s.gpr[9] = s.gpr[reg::CX];
+        if (has(bit_offset))
+            s.gpr[reg::CX] = (below(200) - 100ull) & (mode_.in_64() ? ~0ull : 0xffffffff), s.gpr[9] = s.gpr[reg::CX];
         if (has(divides)) s.gpr[reg::DX] = below(2), s.gpr[reg::AX] &= below(2) ? ~0ull : 0xff;
         if (has(port)) s.gpr[reg::DX] = 0xe0;
         segments();
@@ -244,14 +262,16 @@ class Builder {
 
     // In the layout of FXSAVE: MM registers of 8 bytes in 16, XMM registers.
     void vector_registers() {
-        for (unsigned n = 32; n < (mode_.in_64() ? 416 : 288); n += n < 160 ? 16 : 8) write(c_.start.fx + n, random(), 8);
+        for (unsigned n = 32; n < (mode_.in_64() ? 416 : 288); n += n < 160 ? 16 : 8)
+            write(c_.start.fx + n, random(), 8);
     }
 
     void stack_registers() {
         State& s = c_.start;
         s.gpr[reg::SP] = offset_of(c_.operand, false) + (below(2) ? 0 : c_.operand_size);
         if (c_.place == not_canonical) s.gpr[reg::SP] = (1ull << 47) - (below(2) ? 4 : 0x100);
-        s.gpr[reg::BP] = has(level) ? (form_.immediate ? c_.other - base_of(0) : offset_of(c_.operand, false)) : s.gpr[reg::BP];
+        s.gpr[reg::BP] =
+            has(level) ? (form_.immediate ? c_.other - base_of(0) : offset_of(c_.operand, false)) : s.gpr[reg::BP];
     }
 
     void segments() {
@@ -290,7 +310,8 @@ class Builder {
         c_.areas[0].linear = (c_.operand & ~7u) - c_.areas[0].before;
         c_.areas[1].linear = (c_.other & ~7u) - c_.areas[1].before;
         State& s = c_.start;
-        uint8_t* at = c_.areas[0].first + (form_.shape == stack ? place_of(s.gpr[reg::SP] + base_of(0)) : place_of(c_.operand));
+        uint8_t* at =
+            c_.areas[0].first + (form_.shape == stack ? place_of(s.gpr[reg::SP] + base_of(0)) : place_of(c_.operand));
         const bool wide = form_.content == landing || form_.content == selector || form_.content == flag_image;
         const unsigned size = wide && mode_.in_64() ? 8 : c_.operand_size;
         const uint64_t target = code_page + end_code - base_of(0);

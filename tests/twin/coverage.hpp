@@ -42,7 +42,8 @@ class Coverage {
 
   private:
     static constexpr unsigned most_modes = 11;
-    static constexpr const char* faults[] = {"none", "#DE", "#DB", "#BR", "#UD", "#NM", "#NP", "#SS", "#GP", "#PF", "#AC"};
+    static constexpr const char* faults[] = {"none", "#DE", "#DB", "#BR", "#UD", "#NM",
+                                             "#NP",  "#SS", "#GP", "#PF", "#AC"};
     static constexpr unsigned fault_columns = sizeof faults / sizeof *faults;
     struct Row {
         uint16_t by_mode[most_modes], by_prefix[prefix_count], by_fault[fault_columns];

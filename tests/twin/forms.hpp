@@ -24,7 +24,17 @@ enum Shape : uint8_t {
 };
 
 // What the operand holds before.
-enum Content : uint8_t { any, accumulator, landing, far_landing, selector, far_data, flag_image, machine_status, no_selector };
+enum Content : uint8_t {
+    any,
+    accumulator,
+    landing,
+    far_landing,
+    selector,
+    far_data,
+    flag_image,
+    machine_status,
+    no_selector
+};
 
 enum Trait : uint16_t {
     byte_sized = 1 << 0, not_in_64 = 1 << 1, ring_0_only = 1 << 2, repeats = 1 << 3, reads_si = 1 << 4, at_di = 1 << 5,
@@ -59,14 +69,23 @@ constexpr Bytes op(unsigned a) { return {{static_cast<uint8_t>(a)}, 1}; }
 constexpr Bytes op0f(unsigned a) { return {{0x0f, static_cast<uint8_t>(a)}, 2}; }
 constexpr Bytes op38(unsigned a) { return {{0x0f, 0x38, static_cast<uint8_t>(a)}, 3}; }
 
-inline void form(const char* name, Bytes o, Shape shape = memory, int extension = -1, unsigned immediate = 0, unsigned traits = 0,
-                 Content content = any, uint32_t undefined = 0, unsigned mandatory = 0) {
-    forms[form_count++] = {name, static_cast<uint8_t>(mandatory), {o.b[0], o.b[1], o.b[2]}, o.n, shape, static_cast<int8_t>(extension),
-                           static_cast<uint8_t>(immediate), static_cast<uint16_t>(traits), content, undefined};
+inline void form(const char* name, Bytes o, Shape shape = memory, int extension = -1, unsigned immediate = 0,
+                 unsigned traits = 0, Content content = any, uint32_t undefined = 0, unsigned mandatory = 0) {
+    forms[form_count++] = {name,
+                           static_cast<uint8_t>(mandatory),
+                           {o.b[0], o.b[1], o.b[2]},
+                           o.n,
+                           shape,
+                           static_cast<int8_t>(extension),
+                           static_cast<uint8_t>(immediate),
+                           static_cast<uint16_t>(traits),
+                           content,
+                           undefined};
 }
 // Bytes at an even opcode, the operand size at the odd one that follows.
-inline void pair(const char* name, unsigned opcode, Shape shape = memory, int extension = -1, unsigned immediate_of_bytes = 0,
-                 unsigned immediate = 0, unsigned traits = 0, Content content = any, uint32_t undefined = 0) {
+inline void pair(const char* name, unsigned opcode, Shape shape = memory, int extension = -1,
+                 unsigned immediate_of_bytes = 0, unsigned immediate = 0, unsigned traits = 0, Content content = any,
+                 uint32_t undefined = 0) {
     form(name, op(opcode), shape, extension, immediate_of_bytes, traits | byte_sized, content, undefined);
     form(name, op(opcode + 1), shape, extension, immediate, traits, content, undefined);
 }
@@ -201,14 +220,16 @@ inline void vector_forms() {
         unsigned mandatory, opcode;
     };
     static constexpr Row rows[] = {
-        {"MOVUPS", 0, 0x10}, {"MOVUPS", 0, 0x11}, {"MOVUPD", 0x66, 0x10}, {"MOVUPD", 0x66, 0x11}, {"MOVSS", 0xf3, 0x10},
-        {"MOVSS", 0xf3, 0x11}, {"MOVSD", 0xf2, 0x10}, {"MOVSD", 0xf2, 0x11}, {"MOVLPS", 0, 0x12}, {"MOVLPS", 0, 0x13},
-        {"MOVLPD", 0x66, 0x12}, {"MOVLPD", 0x66, 0x13}, {"MOVHPS", 0, 0x16}, {"MOVHPS", 0, 0x17}, {"MOVHPD", 0x66, 0x16},
-        {"MOVHPD", 0x66, 0x17}, {"MOVAPS", 0, 0x28}, {"MOVAPS", 0, 0x29}, {"MOVAPD", 0x66, 0x28}, {"MOVAPD", 0x66, 0x29},
-        {"MOVNTPS", 0, 0x2b}, {"MOVNTPD", 0x66, 0x2b}, {"MOVD x", 0x66, 0x6e}, {"MOVD x", 0x66, 0x7e}, {"MOVQ x", 0xf3, 0x7e},
-        {"MOVQ x", 0x66, 0xd6}, {"MOVDQA", 0x66, 0x6f}, {"MOVDQA", 0x66, 0x7f}, {"MOVDQU", 0xf3, 0x6f}, {"MOVDQU", 0xf3, 0x7f},
-        {"MOVNTDQ", 0x66, 0xe7}, {"LDDQU", 0xf2, 0xf0}, {"MOVD m", 0, 0x6e}, {"MOVD m", 0, 0x7e}, {"MOVQ m", 0, 0x6f},
-        {"MOVQ m", 0, 0x7f}, {"MOVNTQ", 0, 0xe7},
+        {"MOVUPS", 0, 0x10},    {"MOVUPS", 0, 0x11},     {"MOVUPD", 0x66, 0x10},  {"MOVUPD", 0x66, 0x11},
+        {"MOVSS", 0xf3, 0x10},  {"MOVSS", 0xf3, 0x11},   {"MOVSD", 0xf2, 0x10},   {"MOVSD", 0xf2, 0x11},
+        {"MOVLPS", 0, 0x12},    {"MOVLPS", 0, 0x13},     {"MOVLPD", 0x66, 0x12},  {"MOVLPD", 0x66, 0x13},
+        {"MOVHPS", 0, 0x16},    {"MOVHPS", 0, 0x17},     {"MOVHPD", 0x66, 0x16},  {"MOVHPD", 0x66, 0x17},
+        {"MOVAPS", 0, 0x28},    {"MOVAPS", 0, 0x29},     {"MOVAPD", 0x66, 0x28},  {"MOVAPD", 0x66, 0x29},
+        {"MOVNTPS", 0, 0x2b},   {"MOVNTPD", 0x66, 0x2b}, {"MOVD x", 0x66, 0x6e},  {"MOVD x", 0x66, 0x7e},
+        {"MOVQ x", 0xf3, 0x7e}, {"MOVQ x", 0x66, 0xd6},  {"MOVDQA", 0x66, 0x6f},  {"MOVDQA", 0x66, 0x7f},
+        {"MOVDQU", 0xf3, 0x6f}, {"MOVDQU", 0xf3, 0x7f},  {"MOVNTDQ", 0x66, 0xe7}, {"LDDQU", 0xf2, 0xf0},
+        {"MOVD m", 0, 0x6e},    {"MOVD m", 0, 0x7e},     {"MOVQ m", 0, 0x6f},     {"MOVQ m", 0, 0x7f},
+        {"MOVNTQ", 0, 0xe7},
     };
     for (const Row& row : rows) form(row.name, op0f(row.opcode), memory, -1, 0, register_of_6, any, 0, row.mandatory);
 }

@@ -41,7 +41,18 @@ struct Mode {
 inline constexpr uint32_t page = 4096, window = 0x50000, window_pages = 10, code_page = 0x5e000, stack_page = 0x5c000;
 inline constexpr uint32_t fs_base = 0x4f000, limited_to = 0x1123;
 inline constexpr word device = 0xff000000;
-enum Page : uint8_t { writable, writable_2, read_only, absent, supervisor, memory_before, twin_6, memory_after, read_only_2, memory_9 };
+enum Page : uint8_t {
+    writable,
+    writable_2,
+    read_only,
+    absent,
+    supervisor,
+    memory_before,
+    twin_6,
+    memory_after,
+    read_only_2,
+    memory_9
+};
 
 alignas(page) inline uint8_t ram_twin[16 * page];
 alignas(page) inline uint64_t page_table[512];
@@ -52,7 +63,8 @@ inline bool is_memory(unsigned n) { return n == memory_before || n == memory_aft
 inline uint8_t* backing(const Mode& mode, uint32_t linear, Run run) {
     const uint32_t offset = linear - window;
     if (offset >= window_pages * page) return reinterpret_cast<uint8_t*>(static_cast<word>(linear));
-    if (run == on_device && (mode.real() || !is_memory(offset / page))) return reinterpret_cast<uint8_t*>(device + offset);
+    if (run == on_device && (mode.real() || !is_memory(offset / page)))
+        return reinterpret_cast<uint8_t*>(device + offset);
     return ram_twin + offset;
 }
 
@@ -67,8 +79,9 @@ enum Own : unsigned { own_code = own, own_data, own_fs, own_limited, own_absent,
 constexpr uint16_t selector_of(unsigned index, unsigned ring) { return static_cast<uint16_t>(index << 3 | ring); }
 
 inline void set_descriptor(unsigned index, uint32_t base, uint32_t limit, uint32_t rights) {
-    gdt[index] = (limit & 0xffff) | static_cast<uint64_t>(base & 0xffffff) << 16 | static_cast<uint64_t>(rights & 0xf0ff) << 40 |
-                 static_cast<uint64_t>(limit >> 16 & 0xf) << 48 | static_cast<uint64_t>(base >> 24) << 56;
+    gdt[index] = (limit & 0xffff) | static_cast<uint64_t>(base & 0xffffff) << 16 |
+                 static_cast<uint64_t>(rights & 0xf0ff) << 40 | static_cast<uint64_t>(limit >> 16 & 0xf) << 48 |
+                 static_cast<uint64_t>(base >> 24) << 56;
 }
 
 inline void set_segments(const Mode& mode) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The instruction emulator against the processor. Each case runs twice from the same state: with its operands in RAM, where
-// the processor executes it, and with the same linear addresses in the memory of the test device, where every access is an
-// exit and the emulator executes it. Registers, flags, memory, the exception with its error code, CR2, DR6 and the
-// accessed and dirty flags must be the same.
+// The instruction emulator against the processor. Each case runs twice from the same state: with its operands in RAM,
+// where the processor executes it, and with the same linear addresses in the memory of the test device, where every
+// access is an exit and the emulator executes it. Registers, flags, memory, the exception with its error code, CR2, DR6
+// and the accessed and dirty flags must be the same.
 #include "tests/twin/case.hpp"
 #include "tests/twin/coverage.hpp"
 
@@ -10,18 +10,25 @@ namespace {
 
 #ifdef __x86_64__
 constexpr Mode modes[] = {
-    {"64-bit, ring 0", 8, 0, Paging::long_mode, false, true}, {"64-bit, ring 3", 8, 3, Paging::long_mode, false, true},
-    {"compatibility 32, ring 0", 4, 0, Paging::long_mode, false, false}, {"compatibility 32, ring 3", 4, 3, Paging::long_mode, false, false},
-    {"compatibility 16, ring 0", 2, 0, Paging::long_mode, false, false}, {"compatibility 16, ring 3", 2, 3, Paging::long_mode, false, false},
+    {"64-bit, ring 0", 8, 0, Paging::long_mode, false, true},
+    {"64-bit, ring 3", 8, 3, Paging::long_mode, false, true},
+    {"compatibility 32, ring 0", 4, 0, Paging::long_mode, false, false},
+    {"compatibility 32, ring 3", 4, 3, Paging::long_mode, false, false},
+    {"compatibility 16, ring 0", 2, 0, Paging::long_mode, false, false},
+    {"compatibility 16, ring 3", 2, 3, Paging::long_mode, false, false},
 };
 #else
 constexpr Mode modes[] = {
     {"real", 2, 0, Paging::none, false, false},
     {"virtual-8086", 2, 3, Paging::legacy, true, true},
-    {"protected 32, ring 0", 4, 0, Paging::legacy, false, true}, {"protected 32, ring 3", 4, 3, Paging::legacy, false, false},
-    {"protected 16, ring 0", 2, 0, Paging::legacy, false, false}, {"protected 16, ring 3", 2, 3, Paging::legacy, false, false},
-    {"protected 32, PAE, ring 0", 4, 0, Paging::pae, false, false}, {"protected 32, PAE, ring 3", 4, 3, Paging::pae, false, false},
-    {"protected 16, PAE, ring 0", 2, 0, Paging::pae, false, false}, {"protected 16, PAE, ring 3", 2, 3, Paging::pae, false, false},
+    {"protected 32, ring 0", 4, 0, Paging::legacy, false, true},
+    {"protected 32, ring 3", 4, 3, Paging::legacy, false, false},
+    {"protected 16, ring 0", 2, 0, Paging::legacy, false, false},
+    {"protected 16, ring 3", 2, 3, Paging::legacy, false, false},
+    {"protected 32, PAE, ring 0", 4, 0, Paging::pae, false, false},
+    {"protected 32, PAE, ring 3", 4, 3, Paging::pae, false, false},
+    {"protected 16, PAE, ring 0", 2, 0, Paging::pae, false, false},
+    {"protected 16, PAE, ring 3", 2, 3, Paging::pae, false, false},
     {"virtual-8086, PAE", 2, 3, Paging::pae, true, false},
 };
 #endif
@@ -110,8 +117,8 @@ struct Difference {
     uint64_t ram, device;
 };
 
-// Bochs differs in two things. It clears RF at a trap between two iterations, where it is set (SDM volume 3, 17.3.1.1); and
-// after a comparison that faults in a later iteration the flags are those of before (SDM volume 2, REP).
+// Bochs differs in two things. It clears RF at a trap between two iterations, where it is set (SDM volume 3, 17.3.1.1);
+// and after a comparison that faults in a later iteration the flags are those of before (SDM volume 2, REP).
 uint64_t compared_flags(const Case& c) {
     const bool between = (c.form->traits & repeats) && c.end[on_ram].ip == c.start.ip;
     const bool compares = (c.form->opcode[0] & 0xf6) == 0xa6;  // CMPS, SCAS
@@ -127,7 +134,8 @@ bool page_fault_or_alignment(const Case& c) {
 
 // What is written in several steps may be written in part before a fault (SDM volume 2, ENTER and PUSHA).
 bool written_in_part(const Case& c) {
-    return c.form->shape == stack && c.end[on_ram].vector > BP && (c.form->opcode[0] == 0xc8 || c.form->opcode[0] == 0x60);
+    return c.form->shape == stack && c.end[on_ram].vector > BP &&
+           (c.form->opcode[0] == 0xc8 || c.form->opcode[0] == 0x60);
 }
 
 bool find(const Case& c, Difference& d) {
@@ -137,9 +145,12 @@ bool find(const Case& c, Difference& d) {
         return ram != device;
     };
     if (page_fault_or_alignment(c)) return false;
-    if (differ("vector", a.vector, b.vector) || differ("error code", a.error, b.error) || differ("CR2", a.cr2, b.cr2)) return true;
-    if (differ("IP", a.ip, b.ip) || differ("flags", a.flags & compared_flags(c), b.flags & compared_flags(c))) return true;
-    static constexpr const char* names[] = {"AX", "CX", "DX", "BX", "SP", "BP", "SI", "DI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"};
+    if (differ("vector", a.vector, b.vector) || differ("error code", a.error, b.error) || differ("CR2", a.cr2, b.cr2))
+        return true;
+    if (differ("IP", a.ip, b.ip) || differ("flags", a.flags & compared_flags(c), b.flags & compared_flags(c)))
+        return true;
+    static constexpr const char* names[] = {"AX", "CX", "DX",  "BX",  "SP",  "BP",  "SI",  "DI",
+                                            "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"};
     for (unsigned n = 0; n < 16; ++n)
         if (differ(names[n], a.gpr[n], b.gpr[n])) return true;
     const uint64_t State::* segments[] = {&State::cs, &State::ss, &State::ds, &State::es, &State::fs, &State::gs};
@@ -153,7 +164,9 @@ bool find(const Case& c, Difference& d) {
     for (const Area& area : c.areas)
         if (!written_in_part(c) && !equal(area.after[0], area.after[1], area.size))
             for (unsigned n = 0; n < area.size; ++n)
-                if (differ("memory", (area.linear + n) << 8 | area.after[0][n], (area.linear + n) << 8 | area.after[1][n])) return true;
+                if (differ("memory", (area.linear + n) << 8 | area.after[0][n],
+                           (area.linear + n) << 8 | area.after[1][n]))
+                    return true;
     for (unsigned n = 0; n < window_pages; ++n)
         if (differ("a page's flags", n << 12 | c.pages[0][n], n << 12 | c.pages[1][n])) return true;
     return false;
@@ -203,7 +216,8 @@ void try_case(const Form& f, const Mode& mode, unsigned prefix, Place place, con
     run(c, on_ram);
     run(c, on_device);
     ++cases;
-    coverage.count(static_cast<unsigned>(&f - forms), static_cast<unsigned>(&mode - modes), prefix, c.end[on_ram].vector);
+    coverage.count(static_cast<unsigned>(&f - forms), static_cast<unsigned>(&mode - modes), prefix,
+                   c.end[on_ram].vector);
     Difference d{};
     if (!find(c, d)) return;
     ++differences;
@@ -242,7 +256,8 @@ bool all_cases_wanted() {
 void all_groups(const Mode& mode) {
     set_paging(mode.paging);
     set_segments(mode);
-    // Each form has some of the prefixes and places in a mode, others in the next; all of them if the command line asks.
+    // Each form has some of the prefixes and places in a mode, others in the next; all of them if the command line
+    // asks.
     const unsigned part = all_cases_wanted() ? 1 : mode.thorough ? 3 : 10;
     const auto chosen = [&] { return below(part) < 3; };
     group(mode, "prefixes", [&](const Form& f) {
@@ -259,7 +274,8 @@ void all_groups(const Mode& mode) {
         if (chosen()) try_case(f, mode, f.traits & repeats ? 4 : 0, inside, {.step = true});
     });
     group(mode, "breakpoints", [&](const Form& f) {
-        if (chosen() || (f.traits & repeats)) try_case(f, mode, f.traits & repeats ? 4 : 0, below(2) ? inside : across, {.breakpoint = true});
+        if (chosen() || (f.traits & repeats))
+            try_case(f, mode, f.traits & repeats ? 4 : 0, below(2) ? inside : across, {.breakpoint = true});
         if (f.traits & repeats) try_case(f, mode, 0, into_absent, {.breakpoint = true});
     });
     if (mode.ring == 3)
@@ -284,7 +300,8 @@ void set_gates() {
     for (unsigned vector = 0; vector < 32; ++vector) {
         const auto stub = reinterpret_cast<word>(case_stubs) + 16 * vector;
         const uint64_t dpl = vector == 3 ? 3 : 0;
-        uint64_t gate = (stub & 0xffff) | 0x08ull << 16 | 0x8e00ull << 32 | dpl << 45 | static_cast<uint64_t>(stub & 0xffff0000) << 32;
+        uint64_t gate = (stub & 0xffff) | 0x08ull << 16 | 0x8e00ull << 32 | dpl << 45 |
+                        static_cast<uint64_t>(stub & 0xffff0000) << 32;
 #ifdef __x86_64__
         gate |= 1ull << 32;  // the first stack of the interrupt stack table
 #endif

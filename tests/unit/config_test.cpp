@@ -175,13 +175,15 @@ TEST(Config, Vcpus) {
 }
 
 TEST(Config, Choices) {
-    expect_error({with("loader = elf"), 4, "'linux', 'flat', 'multiboot', 'pvh', 'bios' or 'uefi' after 'loader =', found 'elf'"});
+    expect_error({with("loader = elf"), 4,
+                  "'linux', 'flat', 'multiboot', 'pvh', 'bios' or 'uefi' after 'loader =', found 'elf'"});
     expect_error({with("paravirt = xen"), 4, "'none' or 'kvm' after 'paravirt =', found 'xen'"});
     expect_error({with("serial-pace = true"), 4, "'yes' or 'no' after 'serial-pace =', found 'true'"});
     expect_error({with("loader = Linux"), 4, "'linux', 'flat'"});
     for (const char* key : {"fw-cfg", "debug-exit", "debug-console", "test-device"})
         expect_error({with(std::string{key} + " = on"), 4, "'yes' or 'no' after '" + std::string{key} + " ='"});
-    expect_error({with("cpuid-hide = avx vmx"), 4, "names of features, those of docs/machine.md, with blanks between them, found 'vmx'"});
+    expect_error({with("cpuid-hide = avx vmx"), 4,
+                  "names of features, those of docs/machine.md, with blanks between them, found 'vmx'"});
 }
 
 TEST(Config, Consoles) {
@@ -194,7 +196,8 @@ const std::string with_firmware = "[a]\nmemory = 16M\nloader = bios\nfirmware = 
 
 TEST(Config, Firmware) {
     const std::string text = with_firmware +
-        "vgabios = vga.bin\noption-rom = net.rom\nfloppy = dos.img # a comment\nboot-menu = 3\nboot-order = cdrom  disk\n";
+                             "vgabios = vga.bin\noption-rom = net.rom\nfloppy = dos.img # a comment\nboot-menu = "
+                             "3\nboot-order = cdrom  disk\n";
     const auto config = good(text);
     const auto& guest = config.guests[0];
     EXPECT_EQ(guest.loader, Loader::bios);
@@ -223,7 +226,8 @@ TEST(Config, FirmwareErrors) {
         {"[a]\nmemory = 16M\nloader = bios\n", 1, "expected 'firmware =' in the section of 'a'"},
         {with_firmware + "kernel = x\n", 5, "expected no 'kernel' with 'loader = bios'"},
         {with_firmware + "cmdline = x\n", 5, "expected no 'cmdline' with 'loader = bios'"},
-        {"[a]\nmemory = 64M\nloader = uefi\nfirmware = x\nfloppy = y\n", 5, "expected no 'floppy' with 'loader = uefi'"},
+        {"[a]\nmemory = 64M\nloader = uefi\nfirmware = x\nfloppy = y\n", 5,
+         "expected no 'floppy' with 'loader = uefi'"},
         {"[a]\nmemory = 64M\nloader = uefi\n", 1, "expected 'firmware =' in the section of 'a'"},
         {with("firmware = x"), 4, "expected no 'firmware' with 'loader = linux'"},
         {with("floppy = x"), 4, "expected no 'floppy' with 'loader = linux'"},
@@ -257,8 +261,8 @@ TEST(Config, DevicesForTestsAreOffUnlessAskedFor) {
 }
 
 TEST(Config, Modules) {
-    const std::string text =
-        with("loader = multiboot\nmodule = a.bin first  -v # not a comment\nmodule=b.bin\ncmdline = c\nmodule =\tb.bin\t x");
+    const std::string text = with(
+        "loader = multiboot\nmodule = a.bin first  -v # not a comment\nmodule=b.bin\ncmdline = c\nmodule =\tb.bin\t x");
     const auto config = good(text);
     const auto modules = config.guests[0].module_list();
     ASSERT_EQ(modules.size(), 3u);

@@ -322,19 +322,28 @@ TEST_F(CpuidHide, ReservesBitsOfTheControlRegisters) {
     EXPECT_EQ(offered_cr4(hiding("pcid smep smap umip pku")),
               all & ~(cr4::PCIDE | cr4::SMEP | cr4::SMAP | cr4::UMIP | cr4::PKE));
     EXPECT_EQ(offered_cr4(hiding("xsave")), all & ~(cr4::OSXSAVE | cr4::PKE));
-    EXPECT_EQ(offered_cr4(hiding("vme de pge fsgsbase")), all & ~(cr4::VME | cr4::PVI | cr4::DE | cr4::PGE | cr4::FSGSBASE));
+    EXPECT_EQ(offered_cr4(hiding("vme de pge fsgsbase")),
+              all & ~(cr4::VME | cr4::PVI | cr4::DE | cr4::PGE | cr4::FSGSBASE));
     EXPECT_EQ(offered_efer(cpuid), 0xd01u);
     EXPECT_EQ(offered_efer(hiding("nx")), 0x501u);
 }
 
 TEST_F(CpuidHide, TakesMsrsAlong) {
     EXPECT_EQ(msr_parameters(cpuid).shown, (1u << static_cast<unsigned>(MsrShown::count)) - 1);
-    const std::pair<const char*, MsrShown> features[] = {
-        {"apic", MsrShown::apic},           {"x2apic", MsrShown::x2apic},         {"tsc-deadline", MsrShown::tsc_deadline},
-        {"mtrr", MsrShown::mtrr},           {"pat", MsrShown::pat},               {"tsc_adjust", MsrShown::tsc_adjust},
-        {"mca", MsrShown::mca},             {"sep", MsrShown::sep},               {"l1d-flush", MsrShown::l1d_flush},
-        {"xsaves", MsrShown::xsaves},       {"lm", MsrShown::long_mode},          {"rdtscp", MsrShown::rdtscp},
-        {"ibrs stibp ssbd", MsrShown::spec_ctrl}, {"ibrs", MsrShown::ibpb}};
+    const std::pair<const char*, MsrShown> features[] = {{"apic", MsrShown::apic},
+                                                         {"x2apic", MsrShown::x2apic},
+                                                         {"tsc-deadline", MsrShown::tsc_deadline},
+                                                         {"mtrr", MsrShown::mtrr},
+                                                         {"pat", MsrShown::pat},
+                                                         {"tsc_adjust", MsrShown::tsc_adjust},
+                                                         {"mca", MsrShown::mca},
+                                                         {"sep", MsrShown::sep},
+                                                         {"l1d-flush", MsrShown::l1d_flush},
+                                                         {"xsaves", MsrShown::xsaves},
+                                                         {"lm", MsrShown::long_mode},
+                                                         {"rdtscp", MsrShown::rdtscp},
+                                                         {"ibrs stibp ssbd", MsrShown::spec_ctrl},
+                                                         {"ibrs", MsrShown::ibpb}};
     for (const auto& [name, shown] : features) EXPECT_FALSE(msr_parameters(hiding(name)).shows(shown)) << name;
     EXPECT_TRUE(msr_parameters(hiding("ibrs")).shows(MsrShown::spec_ctrl)) << "STIBP has it too";
 }

@@ -17,7 +17,8 @@ constexpr isa::Exception benign[] = {DB, NMI, BP, OF, BR, UD, NM, MF, AC, MC, XM
 TEST(DoubleFault, ContributoryOnContributory) {
     for (const auto first : contributory)
         for (const auto second : contributory) EXPECT_EQ(combine(first, second), Combination::double_fault);
-    for (const auto first : contributory) EXPECT_EQ(combine(first, PF), Combination::serial) << "a page fault comes alone";
+    for (const auto first : contributory)
+        EXPECT_EQ(combine(first, PF), Combination::serial) << "a page fault comes alone";
 }
 
 TEST(DoubleFault, AnythingSeriousOnAPageFault) {

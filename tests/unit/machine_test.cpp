@@ -240,8 +240,8 @@ TEST_F(MachineTest, TheFirmwareConfigurationDeviceIsThereIfItHasAMemory) {
     FakeMemory memory{1 * mib};
     EXPECT_EQ(machine->fw_cfg(), nullptr);
     machine = std::make_unique<Machine>(
-        MachineConfig{.memory = 256 * mib, .vcpus = 1, .crystal_hz = 50'000'000, .fw_cfg_memory = &memory}, timers, peer,
-        events);
+        MachineConfig{.memory = 256 * mib, .vcpus = 1, .crystal_hz = 50'000'000, .fw_cfg_memory = &memory}, timers,
+        peer, events);
     EXPECT_NE(machine->fw_cfg(), nullptr);
     out(0x510, 0, 2);
     EXPECT_EQ(in(0x511), static_cast<unsigned>('Q'));

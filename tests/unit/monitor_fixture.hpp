@@ -224,8 +224,8 @@ class MonitorTest : public testing::Test {
     static void set(std::uint32_t field, std::uint64_t value) { test::processor().set(field, value); }
     static std::uint64_t get(std::uint32_t field) { return test::processor().get(field); }
 
-    // An exit of the vCPU that is loaded. An entry that delivered something has cleared the request, and an exit without
-    // an interrupted event says so (SDM volume 3, 26.8 and 27.2.4).
+    // An exit of the vCPU that is loaded. An entry that delivered something has cleared the request, and an exit
+    // without an interrupted event says so (SDM volume 3, 26.8 and 27.2.4).
     Next exit(ExitReason reason, std::uint64_t qualification = 0, std::uint32_t length = 2) {
         set(vmcs::entry_interruption, get(vmcs::entry_interruption) & 0x7fff'ffff);
         set(vmcs::exit_reason, static_cast<std::uint32_t>(reason));

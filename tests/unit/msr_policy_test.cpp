@@ -75,7 +75,8 @@ TEST_F(MsrsTest, Constants) {
     EXPECT_EQ(read(0x2a), 0u);
     EXPECT_EQ(read(0x34), 0u) << "no SMI was ever seen";
     EXPECT_EQ(read(0x11e) & 1u << 23, 0u) << "there is an L2 cache";
-    for (const std::uint32_t n : {0x3au, 0xfeu, 0xceu, 0x179u, 0x198u, 0x34u}) EXPECT_FALSE(write(n, read(n))) << "read-only";
+    for (const std::uint32_t n : {0x3au, 0xfeu, 0xceu, 0x179u, 0x198u, 0x34u})
+        EXPECT_FALSE(write(n, read(n))) << "read-only";
     // Written with zero before CPUID loads it.
     EXPECT_TRUE(write(0x8b, 0));
     EXPECT_NE(read(0x8b) >> 32, 0u);

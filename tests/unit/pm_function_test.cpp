@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The 82371AB's power management function (data sheet 290562, 7.2): ACPI's registers are where PMBA says, once PMREGMISC lets them.
+// The 82371AB's power management function (data sheet 290562, 7.2): ACPI's registers are where PMBA says, once
+// PMREGMISC lets them.
 #include "guest/pm_function.hpp"
 
 #include <gtest/gtest.h>

@@ -45,7 +45,9 @@ class ShadowMemoryTest : public testing::Test {
         return static_cast<std::uint8_t>(pci.in(static_cast<std::uint16_t>(0xcfc + (reg & 3)), 1));
     }
     std::uint64_t read(std::uint64_t address, unsigned size) { return shadow.read(address - 0xc0000, size); }
-    void write(std::uint64_t address, unsigned size, std::uint64_t value) { shadow.write(address - 0xc0000, size, value); }
+    void write(std::uint64_t address, unsigned size, std::uint64_t value) {
+        shadow.write(address - 0xc0000, size, value);
+    }
 
     FakeMemory ram{2 * mib};
     Pages map;

@@ -295,7 +295,8 @@ TEST_F(TaskSwitchTest, TheNewTssMustBeLargeEnough) {
 TEST_F(TaskSwitchTest, TheSelectorMustNameATssInTheGdt) {
     expect_fault(go({.source = TaskSource::call, .selector = 0x80}), Exception::GP, 0x80, false);
     expect_fault(go({.source = TaskSource::iret, .selector = 0x80}), Exception::TS, 0x80, false);
-    expect_fault(go({.source = TaskSource::jump, .selector = new_selector | 4}), Exception::GP, new_selector | 4, false);
+    expect_fault(go({.source = TaskSource::jump, .selector = new_selector | 4}), Exception::GP, new_selector | 4,
+                 false);
     expect_fault(go({.source = TaskSource::jump, .selector = data}), Exception::GP, data, false);
 }
 

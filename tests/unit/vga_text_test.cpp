@@ -58,7 +58,8 @@ TEST_F(VgaTextTest, TheStartAddressSaysWhatIsShown) {
 TEST_F(VgaTextTest, TheTextOnTheScreen) {
     FakeMemory memory{1 * mib};
     const auto put = [&](unsigned at, std::string_view text) {
-        for (const char c : text) memory.set(0xb8000 + (2 * at++) % 0x8000, static_cast<std::uint16_t>(0x0700 | (c & 0xff)));
+        for (const char c : text)
+            memory.set(0xb8000 + (2 * at++) % 0x8000, static_cast<std::uint16_t>(0x0700 | (c & 0xff)));
     };
     const auto shown = [&] {
         Text sink;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ring 3 and compatibility mode from long mode: SYSCALL and SYSRET, SYSENTER and SYSEXIT, IRET, far transfers, the stacks of the
-// TSS, FSGSBASE (SDM Vol. 3A, 5.8; Vol. 2).
+// Ring 3 and compatibility mode from long mode: SYSCALL and SYSRET, SYSENTER and SYSEXIT, IRET, far transfers, the
+// stacks of the TSS, FSGSBASE (SDM Vol. 3A, 5.8; Vol. 2).
 #include "rings.hpp"
 
 extern "C" {
@@ -116,8 +116,9 @@ TEST(system_call) {
     });
     seen_rcx = 0;
     const Event compatible = events_of([] {
-        asm volatile("mov $compatibility_code, %%ecx; mov $2, %%r11d; mov $41, %%eax; mov $user_stack + 2048, %%esp; sysretl" ::
-                         : "rax", "rcx", "r11", "memory");
+        asm volatile(
+            "mov $compatibility_code, %%ecx; mov $2, %%r11d; mov $41, %%eax; mov $user_stack + 2048, %%esp; sysretl" ::
+                : "rax", "rcx", "r11", "memory");
     });
     check_event("SYSRET to compatibility mode", compatible, finished);
     check("  INC EAX is an instruction there", seen_rcx & 0xffffffff, 42);
@@ -151,7 +152,8 @@ TEST(compatibility) {
     gdt[10] = 0x00ef9b000000ffff;  // L and D
     check_raises("a segment with both L and D", GP, 0x50, [] { asm volatile("push $0x50; push $0; lretq"); });
     check_raises("IRET to an address that is not canonical", GP, 0, [] {
-        asm volatile("mov %%rsp, %%rax; push $0x10; push %%rax; push $2; push $8; push %0; iretq" ::"r"(1ul << 47) : "rax", "memory");
+        asm volatile("mov %%rsp, %%rax; push $0x10; push %%rax; push $2; push $8; push %0; iretq" ::"r"(1ul << 47)
+                     : "rax", "memory");
     });
     check_raises("IRET with NT", GP, 0, [] {
         asm volatile("pushf; orl $0x4000, (%%rsp); popf; iretq" ::: "memory", "cc");
@@ -169,17 +171,20 @@ TEST(interrupt_stacks) {
     const word entry = reinterpret_cast<word>(&event_stubs[0x90]);
     set_gate(0x90, (entry & 0xffff) | 8ull << 16 | 0x8e01ull << 32 | static_cast<uint64_t>(entry & 0xffff0000) << 32);
     asm volatile("int $0x90" ::: "memory");
-    check("IST1 is used, and aligned", rsp_in_handler, ((reinterpret_cast<word>(stack) + sizeof stack - 8) & ~15ul) - sizeof(Frame));
+    check("IST1 is used, and aligned", rsp_in_handler,
+          ((reinterpret_cast<word>(stack) + sizeof stack - 8) & ~15ul) - sizeof(Frame));
     handlers[0x90] = nullptr;
 }
 
 TEST(bases_from_ring3) {
     if (!(cpuid(7).b & 1)) return skip("FSGSBASE", "not there");
     write_cr4(read_cr4() | cr4_fsgsbase);
-    check_event("WRFSBASE", RING3(2, "mov $0x1234, %%eax; wrfsbase %%rax; rdfsbase %%rbx; mov %%rbx, seen_rcx"), finished);
+    check_event("WRFSBASE", RING3(2, "mov $0x1234, %%eax; wrfsbase %%rax; rdfsbase %%rbx; mov %%rbx, seen_rcx"),
+                finished);
     check("RDFSBASE", seen_rcx, 0x1234);
     check("IA32_FS_BASE has it", read_msr(0xc0000100), 0x1234);
-    check_raises("WRGSBASE of an address that is not canonical", GP, 0, [] { asm volatile("wrgsbase %0" ::"r"(1ul << 47)); });
+    check_raises("WRGSBASE of an address that is not canonical", GP, 0,
+                 [] { asm volatile("wrgsbase %0" ::"r"(1ul << 47)); });
     write_cr4(read_cr4() & ~cr4_fsgsbase);
     write_msr(0xc0000100, 0);
 }

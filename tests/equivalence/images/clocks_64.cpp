@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The PC's interrupt controllers and clocks: 8259A pair, 8254, MC146818, I/O APIC. Their lines are driven by the clocks.
+// The PC's interrupt controllers and clocks: 8259A pair, 8254, MC146818, I/O APIC. Their lines are driven by the
+// clocks.
 #include "interrupts.hpp"
 
 namespace {
@@ -303,7 +304,8 @@ TEST(io_apic) {
     eoi_in_handler = true;
     check("23 is the last pin", read_ioapic(1) >> 16 & 0xff, 23);
     write_ioapic(0x10 + 2 * 9, 0xffffffff);
-    check("an entry keeps its bits, delivery status and remote IRR apart", read_ioapic(0x10 + 2 * 9) & ~0x5000u, 0x1afff);
+    check("an entry keeps its bits, delivery status and remote IRR apart", read_ioapic(0x10 + 2 * 9) & ~0x5000u,
+          0x1afff);
     write_ioapic(0x11 + 2 * 9, 0xffffffff);
     check("its upper half keeps the destination", read_ioapic(0x11 + 2 * 9), 0xff000000);
     write_ioapic(0x10 + 2 * 9, lvt_masked);
@@ -371,7 +373,8 @@ TEST(power_management_timer) {
     bool good = true;
     for (unsigned i = 0; i < tables; ++i) {
         const word t = *reinterpret_cast<const uint32_t*>(rsdt + 36 + 4 * i);
-        const uint32_t signature = *reinterpret_cast<const uint32_t*>(t), length = *reinterpret_cast<const uint32_t*>(t + 4);
+        const uint32_t signature = *reinterpret_cast<const uint32_t*>(t),
+                       length = *reinterpret_cast<const uint32_t*>(t + 4);
         uint8_t s = 0;
         for (unsigned k = 0; k < length; ++k) s = static_cast<uint8_t>(s + *reinterpret_cast<const uint8_t*>(t + k));
         good = good && s == 0;

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Control registers in long mode: what may be written, what reads back, and what faults (SDM Vol. 3A, 2.5; Vol. 2B, MOV).
+// Control registers in long mode: what may be written, what reads back, and what faults (SDM Vol. 3A, 2.5; Vol. 2B,
+// MOV).
 #include "runtime.hpp"
 
 namespace {
 
-constexpr word pe = 1, mp = 2, em = 4, ts = 8, et = 16, ne = 32, wp = 1 << 16, am = 1 << 18, nw = 1 << 29, cd = 1 << 30, pg = 1ul << 31;
-constexpr word de = 1 << 3, pse = 1 << 4, pae = 1 << 5, mce = 1 << 6, pge = 1 << 7, pce = 1 << 8, osfxsr = 1 << 9, umip = 1 << 11,
-               la57 = 1 << 12, vmxe = 1 << 13, smxe = 1 << 14, fsgsbase = 1 << 16, pcide = 1 << 17, osxsave = 1 << 18,
-               smep = 1 << 20, smap = 1 << 21, pke = 1 << 22, cet = 1 << 23;
+constexpr word pe = 1, mp = 2, em = 4, ts = 8, et = 16, ne = 32, wp = 1 << 16, am = 1 << 18, nw = 1 << 29, cd = 1 << 30,
+               pg = 1ul << 31;
+constexpr word de = 1 << 3, pse = 1 << 4, pae = 1 << 5, mce = 1 << 6, pge = 1 << 7, pce = 1 << 8, osfxsr = 1 << 9,
+               umip = 1 << 11, la57 = 1 << 12, vmxe = 1 << 13, smxe = 1 << 14, fsgsbase = 1 << 16, pcide = 1 << 17,
+               osxsave = 1 << 18, smep = 1 << 20, smap = 1 << 21, pke = 1 << 22, cet = 1 << 23;
 
 bool leaf7b(unsigned bit) { return cpuid(7).b >> bit & 1; }
 bool leaf7c(unsigned bit) { return cpuid(7).c >> bit & 1; }
@@ -104,7 +106,9 @@ TEST(pcid) {
     check_quiet("CR3 with bit 63, which asks not to flush", [=] { write_cr3(cr3 | 0x124 | 1ul << 63); });
     check("CR3 reads back without it", read_cr3(), cr3 | 0x124);
     const uint64_t descriptor[2] = {0x124, 0}, bad[2] = {1ul << 12, 0}, address[2] = {0x124, 1ul << 47};
-    const auto invpcid = [](const uint64_t* d, word type) { asm volatile("invpcid (%0), %1" ::"r"(d), "r"(type) : "memory"); };
+    const auto invpcid = [](const uint64_t* d, word type) {
+        asm volatile("invpcid (%0), %1" ::"r"(d), "r"(type) : "memory");
+    };
     if (leaf7b(10)) {
         check_quiet("INVPCID 0", [&] { invpcid(descriptor, 0); });
         check_quiet("INVPCID 1", [&] { invpcid(descriptor, 1); });
@@ -193,5 +197,6 @@ TEST(instructions_that_are_none) {
         check_raises("XEND", UD, 0, [] { asm volatile(".byte 0x0f, 0x01, 0xd5"); });
     }
     if (!leaf7c(22)) check_raises("RDPID", UD, 0, [] { asm volatile(".byte 0xf3, 0x0f, 0xc7, 0xf8" ::: "rax"); });
-    if (!leaf7c(5)) check_raises("TPAUSE", UD, 0, [] { asm volatile(".byte 0x66, 0x0f, 0xae, 0xf0" ::"a"(0), "d"(0)); });
+    if (!leaf7c(5))
+        check_raises("TPAUSE", UD, 0, [] { asm volatile(".byte 0x66, 0x0f, 0xae, 0xf0" ::"a"(0), "d"(0)); });
 }

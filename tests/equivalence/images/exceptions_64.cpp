@@ -7,7 +7,8 @@ namespace {
 
 constexpr word tf = 1 << 8, interrupt_flag = 1 << 9, rf = 1 << 16, ac = 1 << 18;
 constexpr word cr0_ts = 1 << 3, cr0_em = 1 << 2, cr0_mp = 1 << 1, cr0_am = 1 << 18, cr0_wp = 1 << 16, cr0_ne = 1 << 5;
-constexpr word cr4_de = 1 << 3, cr4_osfxsr = 1 << 9, cr4_osxmmexcpt = 1 << 10, cr4_umip = 1 << 11, cr4_smep = 1 << 20, cr4_smap = 1 << 21;
+constexpr word cr4_de = 1 << 3, cr4_osfxsr = 1 << 9, cr4_osxmmexcpt = 1 << 10, cr4_umip = 1 << 11, cr4_smep = 1 << 20,
+               cr4_smap = 1 << 21;
 constexpr word single_step = 1 << 14, general_detect = 1 << 13;
 
 extern "C" uint64_t page_directories[];
@@ -49,14 +50,17 @@ void expect_traps() {
 
 TEST(faults) {
     check_raises("#DE by DIV", DE, 0, [] { asm volatile("div %%ecx" ::"a"(1), "d"(0), "c"(0)); });
-    check_raises("#DE by IDIV that overflows", DE, 0, [] { asm volatile("idiv %%ecx" ::"a"(0x80000000), "d"(-1), "c"(-1)); });
+    check_raises("#DE by IDIV that overflows", DE, 0,
+                 [] { asm volatile("idiv %%ecx" ::"a"(0x80000000), "d"(-1), "c"(-1)); });
     check_raises("#UD by UD2", UD, 0, [] { asm volatile("ud2"); });
     check_raises("#UD by UD0", UD, 0, [] { asm volatile(".byte 0x0f, 0xff, 0xc0"); });
     check_raises("#UD by a LOCK that cannot be", UD, 0, [] { asm volatile(".byte 0xf0, 0x90"); });
     check_raises("#UD by PUSH CS", UD, 0, [] { asm volatile(".byte 0x0e"); });
     check_raises("#UD by AAA", UD, 0, [] { asm volatile(".byte 0x37"); });
     check_raises("#UD by INTO", UD, 0, [] { asm volatile(".byte 0xce"); });
-    check_raises("#GP by an address that is not canonical", GP, 0, [] { asm volatile("mov (%0), %%al" ::"r"(1ul << 47) : "rax"); });
+    check_raises("#GP by an address that is not canonical", GP, 0, [] {
+        asm volatile("mov (%0), %%al" ::"r"(1ul << 47) : "rax");
+    });
     check_raises("#SS by one of the stack", SS, 0, [] {
         asm volatile("mov %%rsp, %%rbx; mov %0, %%rbp; mov (%%rbp), %%al; nop" ::"r"(1ul << 47) : "rax", "rbx", "rbp");
     });
@@ -64,7 +68,8 @@ TEST(faults) {
     check_raises("#GP by a selector beyond the GDT", GP, 0xfff8, [] { asm volatile("mov %0, %%ds" ::"r"(0xfff8)); });
     check_raises("#GP by a code segment in SS", GP, 8, [] { asm volatile("mov %0, %%ss" ::"r"(8)); });
     gdt[10] = 0x00cf13000000ffff;  // 50h: data, not present
-    check_raises("#NP by a data segment that is not present", NP, 0x50, [] { asm volatile("mov %0, %%ds" ::"r"(0x50)); });
+    check_raises("#NP by a data segment that is not present", NP, 0x50,
+                 [] { asm volatile("mov %0, %%ds" ::"r"(0x50)); });
     check_raises("#SS by a stack that is not present", SS, 0x50, [] { asm volatile("mov %0, %%ss" ::"r"(0x50)); });
     check_raises("#GP by LTR of a busy TSS", GP, 0x30, [] { asm volatile("ltr %w0" ::"r"(0x30)); });
     check_raises("#GP by LLDT of what is no LDT", GP, 0x10, [] { asm volatile("lldt %w0" ::"r"(0x10)); });
@@ -125,7 +130,9 @@ TEST(page_faults) {
     write();
     check("dirty after a write", table[0] & 0x60, 0x60);
     map(window + 0x1000, 0);
-    check_raises("a read across a page's end", PF, 0, [] { asm volatile("mov (%0), %%rax" ::"r"(window + 0xffc) : "rax"); });
+    check_raises("a read across a page's end", PF, 0, [] {
+        asm volatile("mov (%0), %%rax" ::"r"(window + 0xffc) : "rax");
+    });
     check("  CR2 is the second page", last_event.cr2, window + 0x1000);
     write_cr0(read_cr0() & ~cr0_wp);
 }
@@ -171,8 +178,10 @@ TEST(floating_point) {
     write_cr4(read_cr4() | cr4_osfxsr);
     const uint32_t unmasked = 0x1f80 & ~(1 << 9), masked = 0x1f80;  // ZM
     const auto divide = [=] {
-        asm volatile("ldmxcsr %0; xorps %%xmm1, %%xmm1; mov $0x3f800000, %%eax; movd %%eax, %%xmm0; divss %%xmm1, %%xmm0" ::"m"(unmasked)
-                     : "eax");
+        asm volatile(
+            "ldmxcsr %0; xorps %%xmm1, %%xmm1; mov $0x3f800000, %%eax; movd %%eax, %%xmm0; divss %%xmm1, %%xmm0" ::"m"(
+                unmasked)
+            : "eax");
     };
     check_raises("a SIMD exception", XM, 0, divide);
     write_cr4(read_cr4() & ~cr4_osxmmexcpt);

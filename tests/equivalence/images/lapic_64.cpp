@@ -4,7 +4,8 @@
 
 namespace {
 
-constexpr uint32_t self = 1 << 18, all = 2 << 18, others = 3 << 18, asserted = 1 << 14, logical = 1 << 11, pending = 1 << 12;
+constexpr uint32_t self = 1 << 18, all = 2 << 18, others = 3 << 18, asserted = 1 << 14, logical = 1 << 11,
+                   pending = 1 << 12;
 
 void send_self(unsigned vector) { write_lapic(lapic_icr, self | asserted | vector); }
 void nmi_handler(Frame&) { deliveries.count = deliveries.count + 1; }
@@ -322,7 +323,8 @@ TEST(spurious_and_shadow) {
     asm volatile("sti; cli; nop" ::: "memory");
     check("STI and CLI let nothing in", at, 0);
     word after_move;
-    asm volatile("mov %%ss, %%eax; sti; mov %%eax, %%ss; nop; 1: cli; lea 1b(%%rip), %0" : "=r"(after_move)::"rax", "memory");
+    asm volatile("mov %%ss, %%eax; sti; mov %%eax, %%ss; nop; 1: cli; lea 1b(%%rip), %0"
+                 : "=r"(after_move)::"rax", "memory");
     show("STI, MOV SS, NOP: how far it got before", after_move - at);
     count_from(0x77, 0x77);
     let_in();

@@ -4,12 +4,12 @@
 
 namespace {
 
-constexpr uint32_t time_stamp_counter = 0x10, apic_base = 0x1b, feature_control = 0x3a, tsc_adjust = 0x3b, mtrrcap = 0xfe,
-                   sysenter_cs = 0x174, sysenter_esp = 0x175, sysenter_eip = 0x176, mcg_cap = 0x179, mcg_status = 0x17a,
-                   misc_enable = 0x1a0, mtrr_base0 = 0x200, mtrr_mask0 = 0x201, mtrr_fix64k = 0x250, mtrr_fix4k = 0x268,
-                   pat = 0x277, mtrr_def = 0x2ff, efer = 0xc0000080, star = 0xc0000081, lstar = 0xc0000082,
-                   cstar = 0xc0000083, fmask = 0xc0000084, fs_base = 0xc0000100, gs_base = 0xc0000101,
-                   kernel_gs_base = 0xc0000102, tsc_aux = 0xc0000103, debugctl = 0x1d9;
+constexpr uint32_t time_stamp_counter = 0x10, apic_base = 0x1b, feature_control = 0x3a, tsc_adjust = 0x3b,
+                   mtrrcap = 0xfe, sysenter_cs = 0x174, sysenter_esp = 0x175, sysenter_eip = 0x176, mcg_cap = 0x179,
+                   mcg_status = 0x17a, misc_enable = 0x1a0, mtrr_base0 = 0x200, mtrr_mask0 = 0x201, mtrr_fix64k = 0x250,
+                   mtrr_fix4k = 0x268, pat = 0x277, mtrr_def = 0x2ff, efer = 0xc0000080, star = 0xc0000081,
+                   lstar = 0xc0000082, cstar = 0xc0000083, fmask = 0xc0000084, fs_base = 0xc0000100,
+                   gs_base = 0xc0000101, kernel_gs_base = 0xc0000102, tsc_aux = 0xc0000103, debugctl = 0x1d9;
 constexpr uint64_t not_canonical = 0x0000800000000000, lowest_high = 0xffff800000000000;
 
 void check_absent(const char* name, uint32_t msr) {

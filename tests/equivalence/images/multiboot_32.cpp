@@ -53,7 +53,8 @@ TEST(memory_map) {
     bool low = false, ordered = true;
     uint64_t last = 0;
     for (uint32_t at = i.map; at < i.map + i.map_length; at += *reinterpret_cast<const uint32_t*>(at) + 4) {
-        const uint64_t base = *reinterpret_cast<const uint64_t*>(at + 4), length = *reinterpret_cast<const uint64_t*>(at + 12);
+        const uint64_t base = *reinterpret_cast<const uint64_t*>(at + 4),
+                       length = *reinterpret_cast<const uint64_t*>(at + 12);
         const uint32_t type = *reinterpret_cast<const uint32_t*>(at + 20);
         ordered = ordered && base >= last;
         last = base + length;

@@ -5,8 +5,8 @@
 extern "C" {
 extern uint8_t blob[], blob_end[];
 extern const uint16_t real_interrupt, real_faults, real_unreal, real_steps, real_registers, real_strings;
-extern const uint16_t v86_end, v86_cli, v86_pushf, v86_int, v86_int3, v86_hlt, v86_in, v86_cr0, v86_lgdt, v86_lar, v86_store,
-    v86_limit, v86_iret, v86_sti_end;
+extern const uint16_t v86_end, v86_cli, v86_pushf, v86_int, v86_int3, v86_hlt, v86_in, v86_cr0, v86_lgdt, v86_lar,
+    v86_store, v86_limit, v86_iret, v86_sti_end;
 void run_real(unsigned offset);
 void run_v86(unsigned offset, word flags);
 }
@@ -308,7 +308,8 @@ Event v86(uint16_t offset, word flags) {
 }
 void check_v86(const char* name, uint16_t offset, word flags, unsigned vector) {
     const Event e = v86(offset, flags);
-    check(name, static_cast<uint64_t>(e.vector) << 32 | (vector == finished ? 0 : e.error), static_cast<uint64_t>(vector) << 32);
+    check(name, static_cast<uint64_t>(e.vector) << 32 | (vector == finished ? 0 : e.error),
+          static_cast<uint64_t>(vector) << 32);
 }
 
 }  // namespace

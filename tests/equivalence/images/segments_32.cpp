@@ -4,8 +4,8 @@
 
 namespace {
 
-constexpr word ac_flag = 1 << 18, cr0_am = 1 << 18, cr0_pg = 1u << 31, cr0_wp = 1 << 16, cr4_pse = 1 << 4, cr4_pae = 1 << 5,
-               cr4_tsd = 1 << 2, cr4_umip = 1 << 11;
+constexpr word ac_flag = 1 << 18, cr0_am = 1 << 18, cr0_pg = 1u << 31, cr0_wp = 1 << 16, cr4_pse = 1 << 4,
+               cr4_pae = 1 << 5, cr4_tsd = 1 << 2, cr4_umip = 1 << 11;
 constexpr unsigned spare = 6;  // the first free descriptor
 constexpr word spare_selector = spare * 8;
 
@@ -19,9 +19,12 @@ word here(const void* p) { return reinterpret_cast<word>(p); }
 
 uint64_t descriptor(word base, word limit, unsigned access, unsigned flags) {
     return (limit & 0xffff) | static_cast<uint64_t>(base & 0xffffff) << 16 | static_cast<uint64_t>(access) << 40 |
-           static_cast<uint64_t>(limit >> 16 & 15) << 48 | static_cast<uint64_t>(flags) << 52 | static_cast<uint64_t>(base >> 24) << 56;
+           static_cast<uint64_t>(limit >> 16 & 15) << 48 | static_cast<uint64_t>(flags) << 52 |
+           static_cast<uint64_t>(base >> 24) << 56;
 }
-void set_spare(word base, word limit, unsigned access, unsigned flags = 4) { gdt[spare] = descriptor(base, limit, access, flags); }
+void set_spare(word base, word limit, unsigned access, unsigned flags = 4) {
+    gdt[spare] = descriptor(base, limit, access, flags);
+}
 
 // Reads through ES, which has the spare segment.
 template <class Type>
@@ -36,7 +39,8 @@ Event read_at(word offset) {
 }
 Event write_at(word offset) {
     return events_of([=] {
-        asm volatile("mov %0, %%es; movb $1, %%es:(%1); mov %2, %%es" ::"r"(spare_selector), "r"(offset), "r"(0x10) : "memory");
+        asm volatile("mov %0, %%es; movb $1, %%es:(%1); mov %2, %%es" ::"r"(spare_selector), "r"(offset), "r"(0x10)
+                     : "memory");
     });
 }
 
@@ -79,7 +83,8 @@ TEST(types) {
     });
     check_raises("a null selector in SS", GP, 0, [] { asm volatile("mov %0, %%ss" ::"r"(0)); });
     set_spare(0, 0xfffff, 0x90, 0xc);
-    check_raises("read-only data in SS", GP, spare_selector, [] { asm volatile("mov %0, %%ss" ::"r"(spare_selector)); });
+    check_raises("read-only data in SS", GP, spare_selector,
+                 [] { asm volatile("mov %0, %%ss" ::"r"(spare_selector)); });
     check_raises("a far jump to data", GP, spare_selector, [] { asm volatile("ljmp $0x30, $0"); });
     check_raises("a far jump beyond the limit", GP, 0, [] {
         set_spare(0, 0xfff, 0x9a);

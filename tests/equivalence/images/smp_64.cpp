@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Several processors (SDM Vol. 3A, 9.4 and 11.6): start by INIT and SIPI, IPIs of every kind, one clock, atomic accesses.
+// Several processors (SDM Vol. 3A, 9.4 and 11.6): start by INIT and SIPI, IPIs of every kind, one clock, atomic
+// accesses.
 #include "interrupts.hpp"
 
 extern "C" {
@@ -65,8 +66,8 @@ idt_pointer_of_all:
 
 namespace {
 
-constexpr uint32_t init = 5 << 8, startup = 6 << 8, nmi = 4 << 8, asserted = 1 << 14, logical = 1 << 11, lowest = 1 << 8,
-                   to_all = 2 << 18, to_others = 3 << 18, delivering = 1 << 12;
+constexpr uint32_t init = 5 << 8, startup = 6 << 8, nmi = 4 << 8, asserted = 1 << 14, logical = 1 << 11,
+                   lowest = 1 << 8, to_all = 2 << 18, to_others = 3 << 18, delivering = 1 << 12;
 constexpr unsigned max_processors = 16, trampoline_page = 8;
 
 struct Processor {
@@ -125,8 +126,8 @@ void find_processors() {
             if (*reinterpret_cast<const uint32_t*>(t) != 0x43495041) continue;
             const word end = t + *reinterpret_cast<const uint32_t*>(t + 4);
             for (word entry = t + 44; entry < end; entry += *reinterpret_cast<const uint8_t*>(entry + 1))
-                if (*reinterpret_cast<const uint8_t*>(entry) == 0 && (*reinterpret_cast<const uint32_t*>(entry + 4) & 1) &&
-                    count < max_processors)
+                if (*reinterpret_cast<const uint8_t*>(entry) == 0 &&
+                    (*reinterpret_cast<const uint32_t*>(entry + 4) & 1) && count < max_processors)
                     ids[count++] = *reinterpret_cast<const uint8_t*>(entry + 3);
         }
         return;
@@ -224,7 +225,8 @@ TEST(start) {
     check("CPUID.1 has their APIC IDs", all_others([](Processor& p) { return p.cpuid_id == p.apic_id; }));
     if (count > 1) check("CPUID.0Bh, too", all_others([](Processor& p) { return p.extended_id == p.apic_id; }));
     check("none is the boot processor", all_others([](Processor& p) { return !(p.apic_base & 0x100); }));
-    check("their local APICs are alike", all_others([](Processor& p) { return p.version == read_lapic(lapic_version); }));
+    check("their local APICs are alike",
+          all_others([](Processor& p) { return p.version == read_lapic(lapic_version); }));
 }
 
 TEST(interrupts) {
@@ -259,7 +261,8 @@ TEST(interrupts) {
     until([] { return !(read_lapic(lapic_icr) & delivering); });
     write_lapic(lapic_icr_high, 0xff000000);
     write_lapic(lapic_icr, asserted | 0x55);
-    check("physical broadcast", until([] { return all_others([](Processor& p) { return p.interrupts == p.counted + 1; }); }));
+    check("physical broadcast",
+          until([] { return all_others([](Processor& p) { return p.interrupts == p.counted + 1; }); }));
     let_in();
     uint32_t nmis[max_processors];
     for (unsigned i = 0; i < max_processors; ++i) nmis[i] = processors[i].nmis;
@@ -316,7 +319,8 @@ TEST(atomic_accesses) {
     uint32_t done[max_processors];
     for (unsigned i = 0; i < max_processors; ++i) done[i] = processors[i].done;
     for_others([&](unsigned id) { of(id).command = count_up; });
-    check("all are through", until([&] { return all_others([&](Processor& p) { return p.done == done[p.apic_id] + 1; }); }, 500000000));
+    check("all are through",
+          until([&] { return all_others([&](Processor& p) { return p.done == done[p.apic_id] + 1; }); }, 500000000));
     check("the count", shared_counter, 1000 * (count - 1));
     check("the bits", shared_bits, 0);
 }

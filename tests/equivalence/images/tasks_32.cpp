@@ -45,7 +45,8 @@ namespace {
 
 // SDM Vol. 3A, figure 8-2.
 struct Tss {
-    uint32_t link, esp0, ss0, esp1, ss1, esp2, ss2, cr3, eip, eflags, eax, ecx, edx, ebx, esp, ebp, esi, edi, es, cs, ss, ds, fs, gs, ldt;
+    uint32_t link, esp0, ss0, esp1, ss1, esp2, ss2, cr3, eip, eflags, eax, ecx, edx, ebx, esp, ebp, esi, edi, es, cs,
+        ss, ds, fs, gs, ldt;
     uint16_t trap, bitmap;
 };
 static_assert(sizeof(Tss) == 0x68);
@@ -74,10 +75,12 @@ void prepare(void (*code)()) {
     runs = 0;
 }
 void jump() {
-    asm volatile("push %%ebp; push %%ebx; ljmp $0x40, $0; pop %%ebx; pop %%ebp" ::: "eax", "ecx", "edx", "esi", "edi", "memory", "cc");
+    asm volatile("push %%ebp; push %%ebx; ljmp $0x40, $0; pop %%ebx; pop %%ebp" ::
+                     : "eax", "ecx", "edx", "esi", "edi", "memory", "cc");
 }
 void call() {
-    asm volatile("push %%ebp; push %%ebx; lcall $0x40, $0; pop %%ebx; pop %%ebp" ::: "eax", "ecx", "edx", "esi", "edi", "memory", "cc");
+    asm volatile("push %%ebp; push %%ebx; lcall $0x40, $0; pop %%ebx; pop %%ebp" ::
+                     : "eax", "ecx", "edx", "esi", "edi", "memory", "cc");
 }
 void check_call_raises(const char* name, unsigned vector, word error) {
     check_raises(name, vector, error, [] { call(); });
@@ -128,11 +131,13 @@ TEST(calls) {
 TEST(gates) {
     prepare(called_task);
     gdt[9] = static_cast<uint64_t>(other * 8) << 16 | 0x8500ull << 32;  // 48h: a task gate
-    asm volatile("push %%ebp; push %%ebx; lcall $0x48, $0; pop %%ebx; pop %%ebp" ::: "eax", "ecx", "edx", "esi", "edi", "memory", "cc");
+    asm volatile("push %%ebp; push %%ebx; lcall $0x48, $0; pop %%ebx; pop %%ebp" ::
+                     : "eax", "ecx", "edx", "esi", "edi", "memory", "cc");
     check("a call through a task gate", runs, 1);
     asm volatile("clts");
     set_gate(0x92, static_cast<uint64_t>(other * 8) << 16 | 0x8500ull << 32);
-    asm volatile("push %%ebp; push %%ebx; int $0x92; pop %%ebx; pop %%ebp" ::: "eax", "ecx", "edx", "esi", "edi", "memory", "cc");
+    asm volatile("push %%ebp; push %%ebx; int $0x92; pop %%ebx; pop %%ebp" ::
+                     : "eax", "ecx", "edx", "esi", "edi", "memory", "cc");
     check("INT through a task gate", runs, 2);
     asm volatile("clts");
     // A fault through a task gate: the error code is on the new task's stack, and it returns to the fault.

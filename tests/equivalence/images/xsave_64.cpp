@@ -54,7 +54,9 @@ unsigned written(const uint8_t* from, uint8_t value) {
 }
 
 #define XSAVE(instruction, memory, mask) \
-    asm volatile(instruction " %0" : "+m"(memory) : "a"(static_cast<uint32_t>(mask)), "d"(static_cast<uint32_t>((mask) >> 32)))
+    asm volatile(instruction " %0"       \
+                 : "+m"(memory)          \
+                 : "a"(static_cast<uint32_t>(mask)), "d"(static_cast<uint32_t>((mask) >> 32)))
 
 }  // namespace
 
@@ -78,8 +80,10 @@ TEST(xsetbv_faults) {
     check_raises("BNDREGS alone", GP, 0, [] { xsetbv(0, 0xb); });
     check_raises("XCR1", GP, 0, [] { xsetbv(1, 1); });
     check_raises("XGETBV of 2", GP, 0, [] { xgetbv(2); });
-    check_raises("XSETBV with LOCK", UD, 0, [] { asm volatile(".byte 0xf0, 0x0f, 0x01, 0xd1" ::"c"(0), "a"(1), "d"(0)); });
-    check_raises("XSETBV with 66h", UD, 0, [] { asm volatile(".byte 0x66, 0x0f, 0x01, 0xd1" ::"c"(0), "a"(1), "d"(0)); });
+    check_raises("XSETBV with LOCK", UD, 0,
+                 [] { asm volatile(".byte 0xf0, 0x0f, 0x01, 0xd1" ::"c"(0), "a"(1), "d"(0)); });
+    check_raises("XSETBV with 66h", UD, 0,
+                 [] { asm volatile(".byte 0x66, 0x0f, 0x01, 0xd1" ::"c"(0), "a"(1), "d"(0)); });
     check("XCR0 is as it was", xgetbv(0), 1);
     check_quiet("x87 and SSE", [] { xsetbv(0, 3); });
     check("are there", xgetbv(0), 3);

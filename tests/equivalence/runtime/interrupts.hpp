@@ -8,16 +8,38 @@ inline constexpr word lapic_base = 0xfee00000, ioapic_base = 0xfec00000;
 
 // Local APIC registers by their offset in the page (SDM Vol. 3A, table 11-1).
 enum Lapic : unsigned {
-    lapic_id = 0x20, lapic_version = 0x30, lapic_tpr = 0x80, lapic_apr = 0x90, lapic_ppr = 0xa0, lapic_eoi = 0xb0, lapic_ldr = 0xd0,
-    lapic_dfr = 0xe0, lapic_svr = 0xf0, lapic_isr = 0x100, lapic_tmr = 0x180, lapic_irr = 0x200, lapic_esr = 0x280,
-    lapic_cmci = 0x2f0, lapic_icr = 0x300, lapic_icr_high = 0x310, lapic_lvt_timer = 0x320, lapic_lvt_thermal = 0x330,
-    lapic_lvt_perf = 0x340, lapic_lvt_lint0 = 0x350, lapic_lvt_lint1 = 0x360, lapic_lvt_error = 0x370,
-    lapic_initial_count = 0x380, lapic_current_count = 0x390, lapic_divide = 0x3e0
+    lapic_id = 0x20,
+    lapic_version = 0x30,
+    lapic_tpr = 0x80,
+    lapic_apr = 0x90,
+    lapic_ppr = 0xa0,
+    lapic_eoi = 0xb0,
+    lapic_ldr = 0xd0,
+    lapic_dfr = 0xe0,
+    lapic_svr = 0xf0,
+    lapic_isr = 0x100,
+    lapic_tmr = 0x180,
+    lapic_irr = 0x200,
+    lapic_esr = 0x280,
+    lapic_cmci = 0x2f0,
+    lapic_icr = 0x300,
+    lapic_icr_high = 0x310,
+    lapic_lvt_timer = 0x320,
+    lapic_lvt_thermal = 0x330,
+    lapic_lvt_perf = 0x340,
+    lapic_lvt_lint0 = 0x350,
+    lapic_lvt_lint1 = 0x360,
+    lapic_lvt_error = 0x370,
+    lapic_initial_count = 0x380,
+    lapic_current_count = 0x390,
+    lapic_divide = 0x3e0
 };
 inline constexpr uint32_t lvt_masked = 1 << 16, lvt_periodic = 1 << 17, lvt_deadline = 2 << 17, apic_enabled = 1 << 8;
 
 inline uint32_t read_lapic(unsigned offset) { return *reinterpret_cast<volatile uint32_t*>(lapic_base + offset); }
-inline void write_lapic(unsigned offset, uint32_t value) { *reinterpret_cast<volatile uint32_t*>(lapic_base + offset) = value; }
+inline void write_lapic(unsigned offset, uint32_t value) {
+    *reinterpret_cast<volatile uint32_t*>(lapic_base + offset) = value;
+}
 inline bool lapic_bit(unsigned base, unsigned vector) {
     return read_lapic(base + vector / 32 * 0x10) >> (vector % 32) & 1;
 }

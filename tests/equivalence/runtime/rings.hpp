@@ -10,15 +10,17 @@ alignas(16) inline uint8_t user_stack[4096];
 
 #ifdef __x86_64__
 inline void enter_ring3(word code, word flags = 2) {
-    asm volatile("push $0x23; push %0; push %1; push $0x2b; push %2; iretq" ::"r"(user_stack + sizeof user_stack - 8), "r"(flags), "r"(code)
+    asm volatile("push $0x23; push %0; push %1; push $0x2b; push %2; iretq" ::"r"(user_stack + sizeof user_stack - 8),
+                 "r"(flags), "r"(code)
                  : "memory");
 }
 #else
 inline void enter_ring3(word code, word flags = 2) {
-    asm volatile("mov $0x23, %%ecx; mov %%ecx, %%ds; mov %%ecx, %%es; push $0x23; push %0; push %1; push $0x1b; push %2; iret" ::"r"(
-                     user_stack + sizeof user_stack - 8),
-                 "r"(flags), "r"(code)
-                 : "ecx", "memory");
+    asm volatile(
+        "mov $0x23, %%ecx; mov %%ecx, %%ds; mov %%ecx, %%es; push $0x23; push %0; push %1; push $0x1b; push %2; iret" ::
+            "r"(user_stack + sizeof user_stack - 8),
+        "r"(flags), "r"(code)
+        : "ecx", "memory");
 }
 #endif
 
@@ -32,5 +34,6 @@ inline void enter_ring3(word code, word flags = 2) {
     })
 inline void check_event(const char* name, const Event& e, unsigned vector, word error = 0) {
     const bool has_error = e.vector != no_event && e.vector != finished;
-    check(name, static_cast<uint64_t>(e.vector) << 32 | (has_error ? e.error : 0), static_cast<uint64_t>(vector) << 32 | error);
+    check(name, static_cast<uint64_t>(e.vector) << 32 | (has_error ? e.error : 0),
+          static_cast<uint64_t>(vector) << 32 | error);
 }

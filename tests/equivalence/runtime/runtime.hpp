@@ -66,7 +66,8 @@ inline uint64_t read_msr(uint32_t msr) {
     return static_cast<uint64_t>(high) << 32 | low;
 }
 inline void write_msr(uint32_t msr, uint64_t value) {
-    asm volatile("wrmsr" ::"c"(msr), "a"(static_cast<uint32_t>(value)), "d"(static_cast<uint32_t>(value >> 32)) : "memory");
+    asm volatile("wrmsr" ::"c"(msr), "a"(static_cast<uint32_t>(value)), "d"(static_cast<uint32_t>(value >> 32))
+                 : "memory");
 }
 struct Leaf {
     uint32_t a, b, c, d;
@@ -154,8 +155,8 @@ void check_quiet(const char* name, Code code) {
 void set_gate(unsigned vector, uint64_t low, uint64_t high = 0);
 void restore_gate(unsigned vector);
 
-inline constexpr unsigned DE = 0, DB = 1, NMI = 2, BP = 3, OF = 4, BR = 5, UD = 6, NM = 7, DF = 8, TS = 10, NP = 11, SS = 12,
-                          GP = 13, PF = 14, MF = 16, AC = 17, XM = 19;
+inline constexpr unsigned DE = 0, DB = 1, NMI = 2, BP = 3, OF = 4, BR = 5, UD = 6, NM = 7, DF = 8, TS = 10, NP = 11,
+                          SS = 12, GP = 13, PF = 14, MF = 16, AC = 17, XM = 19;
 
 extern "C" {
 extern uint64_t gdt[];

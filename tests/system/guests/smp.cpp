@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// INIT, start-up and other IPIs between the processors of a machine (SDM volume 3, 8.4 and 10.6): a line a check. Then it
-// waits for a key, which says how the machine is to end.
+// INIT, start-up and other IPIs between the processors of a machine (SDM volume 3, 8.4 and 10.6): a line a check. Then
+// it waits for a key, which says how the machine is to end.
 #include "smp.hpp"
 
 namespace {
@@ -85,8 +85,8 @@ void start_up() {
     check("CR0 is as after INIT", all_others([](Processor& p) { return (p.cr0 & 0x9fffffff) == 0x10; }));
     check("bootstrap processor: one", apic::is_bootstrap() && all_others([](Processor& p) { return !p.bootstrap; }));
     apic::send(0, apic::all_but_self | apic::startup | other_vector);
-    check("a running processor ignores SIPI",
-          never([] { return arrivals != count - 1; }) && all_others([](Processor& p) { return p.cs == start_vector << 8; }));
+    check("a running processor ignores SIPI", never([] { return arrivals != count - 1; }) &&
+                                                  all_others([](Processor& p) { return p.cs == start_vector << 8; }));
 }
 
 void interrupts(const char* mode) {
@@ -100,7 +100,8 @@ void interrupts(const char* mode) {
     apic::send(0, apic::all_but_self | apic::fixed | fixed_vector);
     check("all but self", all_others([](Processor& p) { return p.fixed == 1; }) && processors[0].fixed == 0);
     apic::send(0, apic::all | apic::fixed | fixed_vector);
-    check("all", all_others([](Processor& p) { return p.fixed == 2; }) && eventually([] { return processors[0].fixed == 1; }));
+    check("all",
+          all_others([](Processor& p) { return p.fixed == 2; }) && eventually([] { return processors[0].fixed == 1; }));
     apic::send(0, apic::self | apic::fixed | fixed_vector);
     check("self", eventually([] { return processors[0].fixed == 2; }) && taken() == 2 * count);
 
@@ -110,7 +111,8 @@ void interrupts(const char* mode) {
     for (unsigned i = 0; i < count; ++i) those += (apic::logical_of(i) & some) != 0;
     apic::send(some, apic::logical | apic::fixed | fixed_vector);
     check("logical", eventually([&] { return taken() == those; }) && processors[1].fixed == 1 &&
-                         processors[count - 1].fixed == 1 && processors[0].fixed == (apic::logical_of(0) & some ? 1 : 0));
+                         processors[count - 1].fixed == 1 &&
+                         processors[0].fixed == (apic::logical_of(0) & some ? 1 : 0));
 
     forget_interrupts();
     for (unsigned i = 0; i < count; ++i) {

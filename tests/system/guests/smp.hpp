@@ -56,11 +56,11 @@ inline unsigned own_id() { return cpuid(0xb).edx; }
 namespace apic {
 
 inline constexpr uint32_t id_base = 0x1b, base_address = 0xfee00000;
-inline constexpr uint32_t fixed = 0 << 8, lowest_priority = 1 << 8, nmi = 4 << 8, init = 5 << 8 | 1 << 14, startup = 6 << 8,
-                          init_deassert = 5 << 8 | 1 << 15, logical = 1 << 11;
+inline constexpr uint32_t fixed = 0 << 8, lowest_priority = 1 << 8, nmi = 4 << 8, init = 5 << 8 | 1 << 14,
+                          startup = 6 << 8, init_deassert = 5 << 8 | 1 << 15, logical = 1 << 11;
 inline constexpr uint32_t self = 1 << 18, all = 2 << 18, all_but_self = 3 << 18;
-inline constexpr uint32_t eoi = 0xb0, ldr = 0xd0, dfr = 0xe0, svr = 0xf0, icr = 0x300, lvt_timer = 0x320, initial_count = 0x380,
-                          divide = 0x3e0;
+inline constexpr uint32_t eoi = 0xb0, ldr = 0xd0, dfr = 0xe0, svr = 0xf0, icr = 0x300, lvt_timer = 0x320,
+                          initial_count = 0x380, divide = 0x3e0;
 
 inline uint64_t base() { return rdmsr(id_base); }
 inline bool is_bootstrap() { return (base() & 1 << 8) != 0; }

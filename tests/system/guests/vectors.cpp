@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fills every vector register that XCR0 can enable with a value of its own, lets time go by in which others run, and looks
-// whether it is still there.
+// Fills every vector register that XCR0 can enable with a value of its own, lets time go by in which others run, and
+// looks whether it is still there.
 #include "program.hpp"
 
 namespace {
@@ -30,7 +30,8 @@ void load(const State& state) {
 }
 
 void store(State& state) {
-#define STORE(n) asm volatile("vmovdqu64 %%zmm" #n ", %0; kmovq %%k" #n ", %1" : "=m"(state.zmm[n]), "=m"(state.mask[n]));
+#define STORE(n) \
+    asm volatile("vmovdqu64 %%zmm" #n ", %0; kmovq %%k" #n ", %1" : "=m"(state.zmm[n]), "=m"(state.mask[n]));
     EACH(STORE)
 #undef STORE
     asm volatile("fstpt %0" : "=m"(state.x87));

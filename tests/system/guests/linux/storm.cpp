@@ -64,7 +64,9 @@ uint64_t look(uint64_t& last, Clock clock) {
     uint64_t before = __atomic_load_n(&last, __ATOMIC_SEQ_CST);
     const uint64_t now = clock();
     if (now < before) __atomic_fetch_add(&shared.falls, 1, __ATOMIC_SEQ_CST);
-    while (before < now && !__atomic_compare_exchange_n(&last, &before, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {}
+    while (before < now &&
+           !__atomic_compare_exchange_n(&last, &before, now, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    }
     return now;
 }
 
