@@ -69,7 +69,7 @@ lint: ## check the arrows between the rooms and the licence lines
 
 clean: ## remove what was built, but for the packages that were fetched
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guests -exec rm -rf {} + 2>/dev/null || true
-	@find $(BUILD)/guests -type f ! -name 'vmlinuz*' ! -name 'busybox*' ! -name 'memtest*' ! -name '*bios.bin' ! -name 'ovmf.fd' -delete 2>/dev/null || true
+	@find $(BUILD)/guests -type f ! -name 'vmlinuz*' ! -name 'busybox*' ! -name 'memtest*' ! -name '*bios.bin' ! -name 'ovmf.fd' ! -name 'ipxe*' -delete 2>/dev/null || true
 
 # ---- guests ---------------------------------------------------------------------------------------------------------
 GUEST_FILES := $(BUILD)/guests
@@ -137,7 +137,7 @@ BENCH_PROGRAMS := $(GUEST_FILES)/bench/cpuid.bin
 PROGRAM_START := $(BUILD)/programs/tests/system/guests/start.S.o
 
 .PHONY: test-guests bench-guests
-test-guests: $(TEST_PROGRAMS) $(MULTIBOOT_PROGRAMS) $(GUEST_FILES)/tests/floppy.img $(GUEST_FILES)/tests/memtest.bin $(GUEST_FILES)/tests/vmlinux $(GUEST_FILES)/tests/initramfs.cpio
+test-guests: $(TEST_PROGRAMS) $(MULTIBOOT_PROGRAMS) $(GUEST_FILES)/tests/floppy.img $(GUEST_FILES)/tests/memtest.bin $(GUEST_FILES)/tests/ipxe.bin $(GUEST_FILES)/tests/vmlinux $(GUEST_FILES)/tests/initramfs.cpio
 bench-guests: $(BENCH_PROGRAMS) $(GUEST_FILES)/bench/initramfs.cpio
 
 $(BUILD)/programs/%.o: % scripts/targets.mk
@@ -176,8 +176,8 @@ $(GUEST_FILES)/tests/floppy.img: $(BUILD)/programs/tests/system/floppy/floppy.S.
 	@mkdir -p $(@D)
 	ld -m elf_i386 -Ttext=0x7c00 -e _start --oformat=binary $< -o $@
 
-$(GUEST_FILES)/tests/memtest.bin: scripts/fetch-packages
-	scripts/fetch-packages $(@D) 'memtest.bin=memtest86+:boot/memtest86+x64.bin'
+$(GUEST_FILES)/tests/memtest.bin $(GUEST_FILES)/tests/ipxe.bin &: scripts/fetch-packages
+	scripts/fetch-packages $(@D) 'memtest.bin=memtest86+:boot/memtest86+x64.bin' 'ipxe.bin=ipxe:boot/ipxe.lkrn'
 
 # The ELF kernel that is packed in the bzImage, for the PVH loader.
 $(GUEST_FILES)/tests/vmlinux: scripts/extract-vmlinux $(GUEST_FILES)/vmlinuz

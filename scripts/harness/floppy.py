@@ -1,30 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Floppy images that boot GRUB, with files of their own: GRUB, its commands and the files are one program behind the boot sector."""
-import io
+"""Floppy images that boot GRUB: a FAT file system, whose first file is GRUB's core, and GRUB's boot sector."""
 import pathlib
-import tarfile
+import struct
 import tempfile
 
 from .image import _run
 
-SIZE = 1474560
+SECTOR = 512
 GRUB = pathlib.Path("/usr/lib/grub/i386-pc")
-MODULES = ("biosdisk", "memdisk", "tar", "linux16", "boot")
+MODULES = ("biosdisk", "fat", "linux16", "boot")
+BPB = slice(3, 0x3e)  # the file system's part of the boot sector, which GRUB's leaves room for
+FIRST_DATA_SECTOR = 33  # of a 1440 KiB floppy: behind the boot sector, two tables of 9, and a root directory of 14
+CORE_SECTOR = 0x5c  # in GRUB's boot sector: where its core begins, 64 bits
+REST_SECTOR = SECTOR - 12  # in the core's first sector: where it goes on, 64 bits
 
 
 def grub_floppy(commands, files):
-    """The image. `commands` are GRUB's; it finds the files (name -> path) in (memdisk)."""
+    """The image. `commands` are GRUB's; it finds the files (name -> path) in (fd0)/."""
     with tempfile.TemporaryDirectory(prefix="bulkhead-floppy-") as temporary:
         work = pathlib.Path(temporary)
-        with tarfile.open(work / "files.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
-            for name, path in files.items():
-                content = pathlib.Path(path).read_bytes()
-                entry = tarfile.TarInfo(name)
-                entry.size = len(content)
-                archive.addfile(entry, io.BytesIO(content))
         (work / "commands").write_text("".join(line + "\n" for line in commands))
-        _run("grub-mkimage", "-O", "i386-pc", "-p", "(memdisk)/", "-m", work / "files.tar", "-c", work / "commands",
-             "-o", work / "core.img", *MODULES)
-        image = (GRUB / "boot.img").read_bytes() + (work / "core.img").read_bytes()
-    assert len(image) <= SIZE, f"GRUB and its files take {len(image)} bytes, and a floppy has {SIZE}"
-    return image.ljust(SIZE, b"\0")
+        _run("grub-mkimage", "-O", "i386-pc", "-p", "(fd0)/", "-c", work / "commands", "-o", work / "core.img", *MODULES)
+        _run("mformat", "-C", "-f", "1440", "-i", work / "floppy.img", "::")
+        for name, path in {"core.img": work / "core.img", **files}.items():
+            _run("mcopy", "-i", work / "floppy.img", path, f"::{name}")
+        image = bytearray((work / "floppy.img").read_bytes())
+        boot = bytearray((GRUB / "boot.img").read_bytes())
+    boot[BPB] = image[BPB]
+    struct.pack_into("<Q", boot, CORE_SECTOR, FIRST_DATA_SECTOR)
+    image[:SECTOR] = boot
+    struct.pack_into("<Q", image, FIRST_DATA_SECTOR * SECTOR + REST_SECTOR, FIRST_DATA_SECTOR + 1)
+    return bytes(image)

@@ -87,10 +87,25 @@ def test_refusals(machine, guest, why):
     machine.wait_state(guest, PartitionState.CRASHED, BOOT)
 
 
-def test_grub_on_a_floppy_starts_memtest():
-    commands = ["linux16 (memdisk)/memtest console=ttyS0,115200 nosmp nosm nobench nopause keyboard=legacy", "boot"]
-    image = floppy.grub_floppy(commands, {"memtest": paths.GUESTS / "tests/memtest.bin"})
-    with boot(bios("memtest", memory="8M", floppy="grub"), files={"grub": image}) as session:
-        session.expect("memtest", "GRUB loading", BOOT)
-        session.expect("memtest", r"Memtest86\+ v6", LINUX)
-        session.expect("memtest", r"#\d  \[", LINUX)
+@pytest.fixture(scope="module")
+def grub():
+    options = "console=ttyS0,115200 nosmp nosm nobench nopause keyboard=legacy"
+    floppies = {"memtest": [f"linux16 (fd0)/memtest.bin {options}", "boot"], "ipxe": ["linux16 (fd0)/ipxe.bin", "boot"]}
+    files = {f"{name}.img": floppy.grub_floppy(commands, {f"{name}.bin": paths.GUESTS / f"tests/{name}.bin"})
+             for name, commands in floppies.items()}
+    config = bios("memtest", memory="8M", floppy="memtest.img") + bios("ipxe", floppy="ipxe.img")
+    with boot(config, cpus=2, files=files) as session:
+        yield session
+
+
+def test_grub_on_a_floppy_starts_memtest(grub):
+    grub.expect("memtest", "GRUB loading", BOOT)
+    grub.expect("memtest", r"Memtest86\+ v6", LINUX)
+    grub.expect("memtest", r"#\d  \[", LINUX)
+
+
+def test_grub_on_a_floppy_starts_ipxe(grub):
+    grub.expect("ipxe", "iPXE initialising devices", LINUX)
+    grub.expect("ipxe", "Press Ctrl-B for the iPXE command line", LINUX)
+    grub.send("ipxe", "\x02", LINUX)
+    grub.expect("ipxe", "iPXE> ", LINUX)
