@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guest/lapic.hpp"
 
+#include <algorithm>
+
 // What comes in and what is delivered. The registers are in lapic_registers.cpp.
 namespace bulkhead::guest {
 
@@ -11,15 +13,8 @@ Lapic::Lapic(const LapicConfig& config, RegisterPage& page, TimerQueue& timers, 
     : config_(config),
       page_(page),
       bus_(bus),
-      software_(page),
       timer_(timers, config.crystal_hz, Delegate<void()>::to<&Lapic::timer_expired>(this)) {
     reset();
-}
-
-void Lapic::bind(InterruptAssist& assist) {
-    assist_->take();
-    assist_ = &assist;
-    assist_->give_back();
 }
 
 void Lapic::reset() {
@@ -40,14 +35,13 @@ void Lapic::init() {
 
 // 10.4.7.1.
 void Lapic::reset_registers() {
-    {
-        OwnedPage page{*assist_, page_};
-        page->clear();
-        page->write(VERSION, version());
-        page->write(DFR, 0xffff'ffff);
-        page->write(SVR, 0xff);
-        for (const std::uint32_t lvt : lvts) page->write(lvt, lvt_masked);
-    }
+    page_.clear();
+    page_.write(VERSION, version());
+    page_.write(DFR, 0xffff'ffff);
+    page_.write(SVR, 0xff);
+    for (const std::uint32_t lvt : lvts) page_.write(lvt, lvt_masked);
+    requested_ = 0;
+    update_in_service();
     timer_.reset();
     errors_ = 0;
     external_message_ = false;
@@ -109,7 +103,7 @@ std::optional<GuestPhys> Lapic::mmio_base() const {
 // ---- delivery
 
 void Lapic::notify() {
-    if (processor_ != nullptr && injection_due()) processor_->interrupt_pending();
+    if (processor_ != nullptr && interrupt_deliverable()) processor_->interrupt_pending();
 }
 
 void Lapic::refresh_external() {
@@ -127,12 +121,14 @@ void Lapic::update_ppr() {
     page_.write(PPR, task >> 4 >= service >> 4 ? task : service & 0xf0);
 }
 
+void Lapic::update_in_service() {
+    update_ppr();
+    if (assist_ != nullptr) assist_->in_service_changed();
+}
+
 void Lapic::set_tpr(std::uint8_t value) {
-    {
-        OwnedPage page{*assist_, page_};
-        page->write(TPR, value);
-        update_ppr();
-    }
+    page_.write(TPR, value);
+    update_ppr();
     notify();
 }
 
@@ -141,12 +137,12 @@ std::optional<std::uint8_t> Lapic::acknowledge() {
         external_message_ = false;
         return bus_.acknowledge_external();
     }
-    if (!injection_due()) return std::nullopt;
-    const std::uint8_t vector = assist_->requested();
-    OwnedPage page{*assist_, page_};
-    page->set(IRR, vector, false);
-    page->set(ISR, vector);
-    update_ppr();
+    if (!vector_deliverable()) return std::nullopt;
+    const std::uint8_t vector = requested_;
+    page_.set(IRR, vector, false);
+    requested_ = page_.highest(IRR);
+    page_.set(ISR, vector);
+    update_in_service();
     return vector;
 }
 
@@ -158,20 +154,19 @@ void Lapic::request(std::uint8_t vector, TriggerMode trigger) {
     const bool level = trigger == TriggerMode::level;
     if (level != page_.test(TMR, vector)) {
         page_.set(TMR, vector, level);
-        assist_->set_eoi_exit(vector, level);
+        if (assist_ != nullptr) assist_->set_eoi_exit(vector, level);
     }
-    assist_->post(vector);
+    page_.set(IRR, vector);
+    requested_ = std::max(requested_, vector);
+    if (assist_ != nullptr) assist_->requested();
     notify();
 }
 
 void Lapic::end_of_interrupt() {
-    const std::uint8_t vector = assist_->in_service();
+    const std::uint8_t vector = highest_in_service();
     if (vector == 0) return;
-    {
-        OwnedPage page{*assist_, page_};
-        page->set(ISR, vector, false);
-        update_ppr();
-    }
+    page_.set(ISR, vector, false);
+    update_in_service();
     finish(vector);
     notify();
 }

@@ -45,20 +45,17 @@ class Lapic final : public MmioDevice {
     // Called with the address of the register page when that changes; nothing: there is none, the local APIC is
     // disabled or in x2APIC mode.
     void on_move(Delegate<void(std::optional<GuestPhys>)> moved) { moved_ = moved; }
-    // Before the guest runs. Without it, software assists.
-    void bind(InterruptAssist& assist);
+    // Before the guest runs.
+    void bind(InterruptAssist& assist) { assist_ = &assist; }
 
     // ---- for VM entry: cheap
 
     // Something that IF = 1 would let the processor take: a vector above the processor priority, or an ExtINT.
     bool interrupt_deliverable() const { return external_deliverable() || vector_deliverable(); }
-    // Of that, what the monitor has to inject: all, or the ExtINT alone if the assist delivers.
-    bool injection_due() const {
-        return external_deliverable() || (!assist_->delivers() && vector_deliverable());
-    }
-    // What is injected; from here on it is in service. Nothing if none is due.
+    // What is injected; from here on it is in service. Nothing if none is deliverable.
     std::optional<std::uint8_t> acknowledge();
-    std::uint8_t highest_pending() const { return assist_->requested(); }
+    std::uint8_t highest_requested() const { return requested_; }  // in IRR; 0: none
+    std::uint8_t highest_in_service() const { return page_.highest(isa::apic::ISR); }
 
     // ---- the processor's side
 
@@ -103,11 +100,12 @@ class Lapic final : public MmioDevice {
     void set_lint(unsigned pin, bool level);
 
   private:
-    bool vector_deliverable() const { return assist_->requested() >> 4 > page_.read(isa::apic::PPR) >> 4; }
+    bool vector_deliverable() const { return requested_ >> 4 > page_.read(isa::apic::PPR) >> 4; }
     bool external_deliverable() const { return lint_level_[0] && (external_message_ || lint0_passes_external_); }
     void notify();
     void refresh_external();
     void update_ppr();
+    void update_in_service();
     void request(std::uint8_t vector, isa::apic::TriggerMode trigger);
     void end_of_interrupt();
     void finish(std::uint8_t vector);
@@ -131,11 +129,11 @@ class Lapic final : public MmioDevice {
     const LapicConfig config_;
     RegisterPage& page_;
     LapicBus& bus_;
-    SoftwareInterruptAssist software_;
-    InterruptAssist* assist_{&software_};
+    InterruptAssist* assist_{};
     ProcessorEvents* processor_{};
     Delegate<void(std::optional<GuestPhys>)> moved_;
     std::uint64_t base_{};
+    std::uint8_t requested_{};
     bool lint_level_[2]{};
     bool lint0_passes_external_{};  // LINT0 is unmasked ExtINT, or the local APIC is disabled and LINT0 is INTR
     bool external_message_{};       // an ExtINT came as a message, from an I/O APIC

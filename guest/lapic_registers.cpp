@@ -186,10 +186,7 @@ std::expected<void, isa::Fault> Lapic::write_msr(isa::Msr msr, std::uint64_t val
 // ---- both modes
 
 std::uint32_t Lapic::read_register(std::uint32_t offset) {
-    if (offset == TIMER_CURRENT) return timer_.current_count();
-    if (offset != PPR && offset != TPR && !is_vector_bank(offset)) return page_.read(offset);
-    OwnedPage page{*assist_, page_};
-    return page->read(offset);
+    return offset == TIMER_CURRENT ? timer_.current_count() : page_.read(offset);
 }
 
 void Lapic::write_register(std::uint32_t offset, std::uint32_t value) {

@@ -110,7 +110,6 @@ void CpuLoop::load(Vcpu& vcpu) {
 
 void CpuLoop::unload() {
     if (loaded_ == nullptr) return;
-    loaded_->unload();
     loaded_->processor.save(the_system.features);
     loaded_ = nullptr;
 }

@@ -48,7 +48,6 @@ class CpuLoop {
     // Makes the vCPU's VMCS current and its ProcessorState the CPU's.
     void load(Vcpu& vcpu);
     void unload();
-    bool has_loaded(const Vcpu& vcpu) const { return loaded_ == &vcpu; }
     // The host's TSC at the last exit (or end of a halt).
     std::uint64_t mark() const { return mark_; }
 

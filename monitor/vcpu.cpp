@@ -28,9 +28,10 @@ Vcpu::Vcpu(Vm& owner, Seat& place, unsigned number, guest::Lapic& local_apic, vm
       vpid(tag),
       msrs(msr_parameters),
       wait(number == 0 ? Wait::none : Wait::startup),
-      startup_(number == 0) {}
+      startup_(number == 0),
+      primary_controls_(owner.controls().proc) {}
 
-void Vcpu::deliver_in_hardware(guest::RegisterPage& page) { lapic.bind(virtual_interrupts_.emplace(*this, page)); }
+void Vcpu::use_virtual_interrupts() { lapic.bind(virtual_interrupts_.emplace(*this)); }
 
 // Its own CPU looks at it before the next entry, and wakes it if that is a reason to; another CPU makes it look.
 void Vcpu::signal() {
@@ -103,7 +104,6 @@ void Vcpu::initialize() {
     registers[isa::Gpr::RDX] = vm.cpuid().version();
     vmx::write_guest_state_after_init(vm.cr0(), vm.cr4());
     processor.init();
-    set_windows(false, false);
     lapic.init();
     vpid.changed();
 }
@@ -155,46 +155,40 @@ bool Vcpu::prepare_events() {
         return false;
     }
     if (interrupted_) event_ = std::exchange(interrupted_, std::nullopt);
+    inject_next();
     if (virtual_interrupts_) virtual_interrupts_->prepare();
-    const bool interrupt = lapic.injection_due();
+    write_primary_controls();
+    return true;
+}
+
+void Vcpu::inject_next() {
     if (event_) {
         vmx::inject(*event_);
         event_.reset();
-        set_windows(interrupt, nmi_pending_);
-        return true;
+        return;
     }
-    if (!interrupt && !nmi_pending_) {
-        if (window_requested_) set_windows(false, false);
-        return true;
-    }
+    if (!nmi_pending_ && !lapic.interrupt_deliverable()) return;
     // A trap of the instruction before comes first (SDM volume 3, table 6-2): the window opens behind it.
-    if (vmx::debug_exception_pending()) {
-        set_windows(interrupt, nmi_pending_);
-        return true;
-    }
+    if (vmx::debug_exception_pending()) return;
     const std::uint32_t blocking = vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>();
     if (nmi_pending_ && vmx::nmi_window_open(blocking)) {
         vmx::inject(vmx::Event::nmi());
         nmi_pending_ = false;
-        set_windows(interrupt, false);
-        return true;
+        return;
     }
-    if (interrupt && vmx::interrupt_window_open(vmx::read<field::GUEST_RFLAGS>(), blocking)) {
+    if (lapic.interrupt_deliverable() && vmx::interrupt_window_open(vmx::read<field::GUEST_RFLAGS>(), blocking))
         if (const auto vector = lapic.acknowledge()) vmx::inject(vmx::Event::interrupt(*vector));
-        set_windows(lapic.injection_due(), nmi_pending_);
-        return true;
-    }
-    set_windows(interrupt, nmi_pending_);
-    return true;
 }
 
-void Vcpu::set_windows(bool interrupt, bool nmi) {
+// A window is asked for where something still waits.
+void Vcpu::write_primary_controls() {
     namespace proc = vmx::control::proc;
-    if (!interrupt && !nmi && !window_requested_) return;
-    window_requested_ = interrupt || nmi;
     std::uint32_t controls = vm.controls().proc;
-    if (interrupt) controls |= proc::INTERRUPT_WINDOW_EXITING;
-    if (nmi) controls |= proc::NMI_WINDOW_EXITING;
+    if (lapic.interrupt_deliverable()) controls |= proc::INTERRUPT_WINDOW_EXITING;
+    if (nmi_pending_) controls |= proc::NMI_WINDOW_EXITING;
+    if (virtual_interrupts_) controls |= virtual_interrupts_->primary_controls();
+    if (controls == primary_controls_) return;
+    primary_controls_ = controls;
     vmx::write<field::PRIMARY_PROCESSOR_BASED_CONTROLS>(controls);
 }
 

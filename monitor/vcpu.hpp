@@ -66,12 +66,8 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     // Something has come for it, or it may look again whether it still has to wait.
     void signal();
 
-    // Where the processor helps with the local APIC of this vCPU. `page` is that one's; before the first entry.
-    void deliver_in_hardware(guest::RegisterPage& page);
-    // Before another VMCS becomes current.
-    void unload() {
-        if (virtual_interrupts_) virtual_interrupts_->save();
-    }
+    // The processor helps with the local APIC of this vCPU. Before the first entry.
+    void use_virtual_interrupts();
 
     // Past the instruction that exited: RIP, and what its completion does (SDM volume 3, 6.8.3 and 17.3.1.4).
     void skip_instruction(std::uint32_t length);
@@ -131,13 +127,14 @@ class Vcpu final : public guest::ProcessorEvents, public Entity {
     void end_shadow();
     static guest::Breakpoints breakpoints();
     void meet_breakpoints_of_port(std::uint16_t port, unsigned size);
-    void set_windows(bool interrupt, bool nmi);
+    void inject_next();
+    void write_primary_controls();
 
     std::atomic<bool> attention_{};
     guest::Startup startup_;
     bool nmi_pending_{};
     bool nmis_blocked_{};  // while it is halted
-    bool window_requested_{};
+    std::uint32_t primary_controls_;  // as the VMCS has them
     std::optional<VirtualInterrupts> virtual_interrupts_;
     std::optional<vmx::Event> event_;
     std::optional<vmx::Event> interrupted_;

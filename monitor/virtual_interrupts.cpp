@@ -1,47 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "monitor/virtual_interrupts.hpp"
 
-#include <algorithm>
+#include <utility>
 
-#include "arch/cpu/percpu.hpp"
 #include "guest/lapic.hpp"
-#include "monitor/cpu_loop.hpp"
 #include "monitor/vm.hpp"
 #include "vmx/fields.hpp"
 
 namespace bulkhead::monitor {
 
 namespace field = vmx::field;
-using isa::apic::IRR;
-using isa::apic::ISR;
+namespace control = vmx::control;
 
-bool VirtualInterrupts::is_current() const { return vcpu_.seat.loop != nullptr && vcpu_.seat.loop->has_loaded(vcpu_); }
-
-std::uint16_t VirtualInterrupts::status() const {
-    return is_current() ? vmx::read<field::GUEST_INTERRUPT_STATUS>() : saved_status_;
+void VirtualInterrupts::requested() {
+    if (assists_) vcpu_.signal();
 }
 
-// RVI and SVI (SDM 24.4.2).
-void VirtualInterrupts::set_status(std::uint8_t requested, std::uint8_t in_service) {
-    const auto value = static_cast<std::uint16_t>(in_service << 8 | requested);
-    if (is_current())
-        vmx::write<field::GUEST_INTERRUPT_STATUS>(value);
-    else
-        saved_status_ = value;
-}
-
-void VirtualInterrupts::save() { saved_status_ = vmx::read<field::GUEST_INTERRUPT_STATUS>(); }
-
-std::uint8_t VirtualInterrupts::requested() const {
-    return std::max(highest_posted_, static_cast<std::uint8_t>(status()));
-}
-
-std::uint8_t VirtualInterrupts::in_service() const { return static_cast<std::uint8_t>(status() >> 8); }
-
-void VirtualInterrupts::post(std::uint8_t vector) {
-    posted_[vector / 32] |= 1u << vector % 32;
-    highest_posted_ = std::max(highest_posted_, vector);
-    vcpu_.signal();
+void VirtualInterrupts::in_service_changed() {
+    in_service_changed_ = true;
+    vcpu_.ask_attention();
 }
 
 void VirtualInterrupts::set_eoi_exit(std::uint8_t vector, bool wanted) {
@@ -51,38 +28,35 @@ void VirtualInterrupts::set_eoi_exit(std::uint8_t vector, bool wanted) {
     eoi_exits_changed_ = true;
 }
 
-void VirtualInterrupts::take() {
-    if (highest_posted_ == 0) return;
-    for (std::uint32_t i = 0; i < posted_.size(); ++i) page_.write(IRR + 16 * i, page_.read(IRR + 16 * i) | posted_[i]);
-    posted_ = {};
-    highest_posted_ = 0;
+std::uint32_t VirtualInterrupts::primary_controls() const {
+    return assists_ ? 0 : control::proc::CR8_LOAD_EXITING;
 }
 
-void VirtualInterrupts::give_back() { set_status(page_.highest(IRR), page_.highest(ISR)); }
-
 void VirtualInterrupts::prepare() {
-    follow_mode();
-    if (highest_posted_ != 0) {
-        const std::uint8_t next = requested(), served = in_service();
-        take();
-        set_status(next, served);
-    }
-    if (!eoi_exits_changed_) return;
-    eoi_exits_changed_ = false;
+    set_mode(vcpu_.lapic.highest_requested() == 0, vcpu_.lapic.is_x2apic());
+    if (!assists_) return;
+    // The guest interrupt status (SDM 24.4.2): SVI, and no RVI.
+    if (std::exchange(in_service_changed_, false))
+        vmx::write<field::GUEST_INTERRUPT_STATUS>(static_cast<std::uint16_t>(vcpu_.lapic.highest_in_service() << 8));
+    if (!std::exchange(eoi_exits_changed_, false)) return;
     vmx::write<field::EOI_EXIT_BITMAP_0>(eoi_exits_[0]);
     vmx::write<field::EOI_EXIT_BITMAP_1>(eoi_exits_[1]);
     vmx::write<field::EOI_EXIT_BITMAP_2>(eoi_exits_[2]);
     vmx::write<field::EOI_EXIT_BITMAP_3>(eoi_exits_[3]);
 }
 
-void VirtualInterrupts::follow_mode() {
-    const bool x2apic = vcpu_.lapic.is_x2apic();
-    if (x2apic == x2apic_) return;
+// Without the processor's help all MSRs of the local APIC exit: what is not virtualised would reach the host's.
+void VirtualInterrupts::set_mode(bool assists, bool x2apic) {
+    if (assists == assists_ && x2apic == x2apic_) return;
+    assists_ = assists;
     x2apic_ = x2apic;
-    const std::uint32_t controls = vmx::read<field::SECONDARY_PROCESSOR_BASED_CONTROLS>();
-    vmx::write<field::SECONDARY_PROCESSOR_BASED_CONTROLS>(x2apic ? controls | vmx::x2apic_mode_controls
-                                                                 : controls & ~vmx::x2apic_mode_controls);
-    vmx::write<field::MSR_BITMAP_ADDRESS>(vcpu_.vm.msr_bitmap(x2apic));
+    const bool registers = assists && x2apic;
+    const std::uint32_t others = vmx::read<field::SECONDARY_PROCESSOR_BASED_CONTROLS>() &
+        ~(control::proc2::VIRTUAL_INTERRUPT_DELIVERY | vmx::x2apic_mode_controls);
+    vmx::write<field::SECONDARY_PROCESSOR_BASED_CONTROLS>(
+        others | (assists ? control::proc2::VIRTUAL_INTERRUPT_DELIVERY : 0) |
+        (registers ? vmx::x2apic_mode_controls : 0));
+    vmx::write<field::MSR_BITMAP_ADDRESS>(vcpu_.vm.msr_bitmap(registers));
 }
 
 }  // namespace bulkhead::monitor

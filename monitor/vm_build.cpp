@@ -267,7 +267,7 @@ Vm::Step Vm::create_vcpu(unsigned index) {
     Vcpu& vcpu = vcpus_[index].emplace(
         *this, seat_of(index), index, machine_->lapic(index), std::move(*vmcs), *processor, *vpid, msr_parameters_);
     machine_->connect(index, vcpu);
-    if (controls_.deliver_virtual_interrupts()) vcpu.deliver_in_hardware(machine_->lapic_page(index));
+    if (controls_.deliver_virtual_interrupts()) vcpu.use_virtual_interrupts();
     if (index == 0 && !config_.has_firmware())
         vcpu.registers = initial_.gpr;
     else

@@ -28,7 +28,7 @@ TEST_F(LapicTest, AnInterruptGoesFromIrrToIsrToItsEnd) {
     EXPECT_TRUE(fixed(0x41));
     EXPECT_EQ(processor.interrupts, 1);
     EXPECT_TRUE(bit(reg::IRR, 0x41));
-    EXPECT_EQ(lapic.highest_pending(), 0x41);
+    EXPECT_EQ(lapic.highest_requested(), 0x41);
     EXPECT_TRUE(lapic.interrupt_deliverable());
     EXPECT_EQ(lapic.acknowledge(), 0x41);
     EXPECT_FALSE(bit(reg::IRR, 0x41));
@@ -269,61 +269,33 @@ TEST_F(LapicTest, OtherModelsMatchNothing) {
     for (unsigned mda = 0; mda < 256; ++mda) EXPECT_FALSE(lapic.matches(mda, DestinationMode::logical));
 }
 
-// ---- the processor may keep IRR and ISR
+// ---- the processor may keep the page while the guest runs
 
 struct FakeAssist final : InterruptAssist {
-    bool delivers() const override { return in_hardware; }
-    void post(std::uint8_t vector) override { posted.push_back(vector); }
-    std::uint8_t requested() const override { return 0x77; }
-    std::uint8_t in_service() const override { return 0x66; }
+    void requested() override { ++requests; }
+    void in_service_changed() override { ++changes; }
     void set_eoi_exit(std::uint8_t vector, bool wanted) override { eoi_exits.push_back({vector, wanted}); }
-    void take() override {
-        EXPECT_FALSE(taken);
-        taken = true;
-        ++takes;
-    }
-    void give_back() override { taken = false; }
-    std::vector<std::uint8_t> posted;
+    int requests = 0, changes = 0;
     std::vector<std::pair<std::uint8_t, bool>> eoi_exits;
-    bool in_hardware = false;
-    bool taken = false;
-    int takes = 0;
 };
 
-TEST_F(LapicTest, WhatTheAssistDeliversIsNotInjected) {
-    enable();
-    FakeAssist assist;
-    assist.in_hardware = true;
-    lapic.bind(assist);
-    fixed(0x77);
-    EXPECT_TRUE(lapic.interrupt_deliverable()) << "it ends a HLT";
-    EXPECT_FALSE(lapic.injection_due());
-    EXPECT_EQ(lapic.acknowledge(), std::nullopt);
-    lapic.accept({.delivery = DeliveryMode::ext_int});
-    EXPECT_FALSE(lapic.injection_due()) << "LINT0 is not asserted";
-    lapic.set_lint(0, true);
-    lapic.accept({.delivery = DeliveryMode::ext_int});
-    EXPECT_TRUE(lapic.injection_due());
-    EXPECT_TRUE(lapic.acknowledge()) << "the 8259A's";
-    EXPECT_FALSE(lapic.injection_due());
-}
-
-TEST_F(LapicTest, AnAssistIsToldAndAsked) {
+TEST_F(LapicTest, AnAssistLearnsWhatChanges) {
     enable();
     FakeAssist assist;
     lapic.bind(assist);
     fixed(0x77, TriggerMode::level);
     fixed(0x78);
     fixed(0x77, TriggerMode::level);
-    EXPECT_EQ(assist.posted, (std::vector<std::uint8_t>{0x77, 0x78, 0x77}));
+    EXPECT_EQ(assist.requests, 3);
     EXPECT_EQ(assist.eoi_exits, (std::vector<std::pair<std::uint8_t, bool>>{{0x77, true}})) << "changes alone";
-    EXPECT_EQ(assist.takes, 0) << "posting does not need the page";
-    EXPECT_TRUE(lapic.interrupt_deliverable());
+    EXPECT_EQ(assist.changes, 0);
+    EXPECT_EQ(lapic.acknowledge(), 0x78);
+    EXPECT_EQ(assist.changes, 1);
+    EXPECT_EQ(lapic.highest_in_service(), 0x78);
+    EXPECT_EQ(lapic.highest_requested(), 0x77);
+    write(reg::EOI, 0);
+    EXPECT_EQ(assist.changes, 2);
     EXPECT_EQ(lapic.acknowledge(), 0x77);
-    EXPECT_EQ(assist.takes, 1);
-    read(reg::PPR);
-    EXPECT_EQ(assist.takes, 2);
-    EXPECT_FALSE(assist.taken);
     lapic.ended_in_hardware(0x77);
     EXPECT_EQ(bus.ended, std::vector<std::uint8_t>{0x77});
 }

@@ -155,7 +155,7 @@ TEST_F(VcpuTest, AnInterruptThatWasInterruptedIsNotAcknowledgedTwice) {
     vcpu().deliver_again(Event::interrupt(0x40));
     EXPECT_EQ(delivered(), 0x8000'0040u);
     EXPECT_EQ(windows(), interrupt_window) << "the other one waits";
-    EXPECT_EQ(vcpu().lapic.highest_pending(), 0x41);
+    EXPECT_EQ(vcpu().lapic.highest_requested(), 0x41);
 }
 
 // ---- windows

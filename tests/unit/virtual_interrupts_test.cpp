@@ -11,7 +11,7 @@ namespace reg = isa::apic;
 constexpr std::uint32_t interrupt_status = 0x0810, msr_bitmap = 0x2004, virtual_apic = 0x2012, eoi_exit_0 = 0x201c,
                         proc2_controls = 0x401e;
 constexpr std::uint32_t virtualize_x2apic = 1u << 4, register_virtualization = 1u << 8, interrupt_delivery = 1u << 9;
-constexpr std::uint32_t tpr_shadow = 1u << 21, cr8_exiting = 3u << 19;
+constexpr std::uint32_t tpr_shadow = 1u << 21, cr8_load_exiting = 1u << 19, cr8_exiting = 3u << 19;
 
 class VirtualInterruptsTest : public MonitorTest {
   protected:
@@ -23,16 +23,15 @@ class VirtualInterruptsTest : public MonitorTest {
     }
 
     guest::RegisterPage& page() { return one().machine().lapic_page(0); }
-    static std::uint8_t rvi() { return static_cast<std::uint8_t>(get(interrupt_status)); }
     static std::uint8_t svi() { return static_cast<std::uint8_t>(get(interrupt_status) >> 8); }
-    // SDM 29.2.2, in the guest.
-    void processor_delivers() {
-        const std::uint8_t vector = rvi();
-        page().set(reg::IRR, vector, false);
-        page().set(reg::ISR, vector);
-        page().write(reg::PPR, vector & 0xf0);
-        set(interrupt_status, static_cast<std::uint64_t>(vector) << 8 | page().highest(reg::IRR));
+    // SDM 29.1.4, in the guest.
+    void processor_ends_interrupt() {
+        ASSERT_NE(svi(), 0);
+        page().set(reg::ISR, svi(), false);
+        page().write(reg::PPR, page().highest(reg::ISR) & 0xf0u);
+        set(interrupt_status, static_cast<std::uint64_t>(page().highest(reg::ISR)) << 8);
     }
+    static bool assisted() { return (get(proc2_controls) & interrupt_delivery) != 0; }
     void write_apic_base(std::uint32_t value) {
         gpr(isa::Gpr::RCX) = 0x1b;
         gpr(isa::Gpr::RAX) = value;
@@ -53,51 +52,86 @@ TEST_F(VirtualInterruptsTest, TheRegisterPageIsTheVirtualApicPage) {
     EXPECT_NE(get(proc2_controls) & interrupt_delivery, 0u);
 }
 
-TEST_F(VirtualInterruptsTest, AVectorIsHandedOverAndNotInjected) {
-    set_rflags(0);
+TEST_F(VirtualInterruptsTest, TheProcessorEndsWhatWasInjected) {
+    set_rflags(IF);
     interrupt(0x51);
-    EXPECT_FALSE(page().test(reg::IRR, 0x51)) << "the page is the processor's until the guest is out";
-    EXPECT_EQ(delivered(), 0u);
-    EXPECT_EQ(windows(), 0u);
-    EXPECT_TRUE(page().test(reg::IRR, 0x51));
-    EXPECT_EQ(rvi(), 0x51);
+    EXPECT_EQ(delivered(), 0x8000'0051u);
+    EXPECT_TRUE(assisted());
+    EXPECT_EQ(get(interrupt_status), 0x5100u);
+    processor_ends_interrupt();
+    interrupt(0x41);
+    EXPECT_EQ(delivered(), 0x8000'0041u) << "of a lower class than what has ended";
+    EXPECT_EQ(get(interrupt_status), 0x4100u);
 }
 
-TEST_F(VirtualInterruptsTest, TheHighestIsRequested) {
+// With a vector in RVI, or one in IRR that an EOI makes deliverable, it would be for the processor to mind IF.
+TEST_F(VirtualInterruptsTest, WhatWaitsForIfWaitsInSoftware) {
+    set_rflags(0);
+    interrupt(0x51);
+    EXPECT_EQ(delivered(), 0u);
+    EXPECT_FALSE(assisted());
+    EXPECT_EQ(get(vmcs::proc_controls) & (tpr_shadow | cr8_exiting), tpr_shadow | cr8_load_exiting);
+    EXPECT_EQ(windows(), interrupt_window);
+    set_rflags(IF);
+    EXPECT_EQ(exit(ExitReason::INTERRUPT_WINDOW), Next::resume);
+    EXPECT_EQ(delivered(), 0x8000'0051u);
+    EXPECT_TRUE(assisted());
+    EXPECT_EQ(get(vmcs::proc_controls) & (tpr_shadow | cr8_exiting), tpr_shadow);
+    EXPECT_EQ(windows(), 0u);
+    EXPECT_EQ(get(interrupt_status), 0x5100u);
+}
+
+TEST_F(VirtualInterruptsTest, WhatWaitsForAnEoiWaitsInSoftware) {
+    set_rflags(IF);
     interrupt(0x51);
     interrupt(0x91);
     interrupt(0x71);
+    EXPECT_EQ(delivered(), 0x8000'0091u);
+    EXPECT_FALSE(assisted());
+    EXPECT_EQ(windows(), 0u) << "no window before the end of 91h";
+    vcpu().lapic.write(reg::EOI, 4, 0);
+    EXPECT_EQ(delivered(), 0x8000'0071u);
+    EXPECT_FALSE(assisted());
+    vcpu().lapic.write(reg::EOI, 4, 0);
+    EXPECT_EQ(delivered(), 0x8000'0051u);
+    EXPECT_TRUE(assisted()) << "nothing waits any more";
+    EXPECT_EQ(get(interrupt_status), 0x5100u);
+}
+
+// It runs with the help, and what it could do then without an exit is what the vector waits for.
+TEST_F(VirtualInterruptsTest, AVectorThatIsNotDeliverableYetEndsTheHelp) {
+    set_rflags(IF);
+    interrupt(0x51);
+    static_cast<void>(delivered());
+    ASSERT_TRUE(assisted());
+    interrupt(0x52);
+    EXPECT_TRUE(vcpu().needs_attention());
     EXPECT_EQ(delivered(), 0u);
-    EXPECT_EQ(rvi(), 0x91);
-    for (const int vector : {0x51, 0x71, 0x91})
-        EXPECT_TRUE(page().test(reg::IRR, static_cast<std::uint8_t>(vector)));
-    processor_delivers();
-    interrupt(0x61);
-    EXPECT_EQ(delivered(), 0u);
-    EXPECT_EQ(rvi(), 0x71) << "a lower one does not take its place";
-    EXPECT_EQ(svi(), 0x91);
+    EXPECT_FALSE(assisted());
 }
 
 // SDM 29.1.4: the processor ends it; of a level-triggered one the I/O APICs have to know.
 TEST_F(VirtualInterruptsTest, LevelTriggeredVectorsExitAtTheirEnd) {
+    set_rflags(IF);
     vcpu().lapic.write(reg::SVR, 4, 0x1ff);
     vcpu().lapic.accept({.trigger = reg::TriggerMode::level, .vector = 0x41});
-    static_cast<void>(delivered());
+    EXPECT_EQ(delivered(), 0x8000'0041u);
     EXPECT_EQ(get(eoi_exit_0 + 2), 2u);  // vectors 64 to 127
+    processor_ends_interrupt();
     EXPECT_EQ(exit(ExitReason::VIRTUALIZED_EOI, 0x41), Next::resume);
     interrupt(0x41);
-    static_cast<void>(delivered());
+    EXPECT_EQ(delivered(), 0x8000'0041u);
     EXPECT_EQ(get(eoi_exit_0 + 2), 0u) << "edge triggered now";
 }
 
+// In xAPIC mode it is an access to the page, which exits.
 TEST_F(VirtualInterruptsTest, AnEoiThatExitsIsDoneOnThePage) {
+    set_rflags(IF);
     interrupt(0x51);
-    interrupt(0x41);
     static_cast<void>(delivered());
-    processor_delivers();
     vcpu().lapic.write(reg::EOI, 4, 0);
-    EXPECT_EQ(svi(), 0);
-    EXPECT_EQ(rvi(), 0x41);
+    EXPECT_EQ(delivered(), 0u);
+    EXPECT_EQ(get(interrupt_status), 0u);
     EXPECT_FALSE(page().test(reg::ISR, 0x51));
     EXPECT_EQ(page().read(reg::PPR), 0u);
 }
@@ -106,7 +140,6 @@ TEST_F(VirtualInterruptsTest, AHltEndsWithWhatIsAboveThePriority) {
     set_rflags(IF);
     interrupt(0x51);
     static_cast<void>(delivered());
-    processor_delivers();
     interrupt(0x52);
     EXPECT_EQ(exit(ExitReason::HLT), Next::pick) << "of the same class as the one in service";
     EXPECT_FALSE(vcpu().has_wake_event());
@@ -114,25 +147,22 @@ TEST_F(VirtualInterruptsTest, AHltEndsWithWhatIsAboveThePriority) {
     EXPECT_TRUE(vcpu().has_wake_event());
 }
 
-// The status is kept while another vCPU's VMCS is the current one.
 TEST_F(VirtualInterruptsTest, WhatComesWhileAnotherGuestRuns) {
     set_rflags(IF);
     interrupt(0x51);
     static_cast<void>(delivered());
-    processor_delivers();
     ASSERT_EQ(exit(ExitReason::HLT), Next::pick);
     the_system.config.guests[1].apic_virtualization = true;
     two().ask(Request::start);
     serve(two());
     loop->load(two().vcpu(0));
-    EXPECT_EQ(rvi(), 0) << "the other one's";
+    EXPECT_EQ(get(interrupt_status), 0u) << "the other one's";
     vcpu().lapic.accept({.vector = 0x61});
-    EXPECT_EQ(rvi(), 0);
+    EXPECT_EQ(get(interrupt_status), 0u);
     EXPECT_TRUE(vcpu().has_wake_event());
     loop->load(vcpu());
-    EXPECT_EQ(delivered(), 0u);
-    EXPECT_EQ(rvi(), 0x61);
-    EXPECT_EQ(svi(), 0x51);
+    EXPECT_EQ(delivered(), 0x8000'0061u);
+    EXPECT_EQ(get(interrupt_status), 0x6100u);
 }
 
 TEST_F(VirtualInterruptsTest, ExtIntIsInjected) {
@@ -175,13 +205,31 @@ TEST_F(VirtualInterruptsTest, TheModeDecidesWhatIsVirtual) {
     EXPECT_TRUE(exits(0x808, false));
 }
 
+// The registers without the virtualisation would be the host's own.
+TEST_F(VirtualInterruptsTest, WithoutTheHelpAllX2apicRegistersExit) {
+    write_apic_base(0xfee0'0d00);
+    set_rflags(0);
+    interrupt(0x51);
+    EXPECT_EQ(delivered(), 0u);
+    EXPECT_EQ(get(proc2_controls) & (virtualize_x2apic | register_virtualization | interrupt_delivery), 0u);
+    for (std::uint32_t msr = 0x800; msr < 0x900; ++msr) {
+        EXPECT_TRUE(exits(msr, false)) << std::hex << msr;
+        EXPECT_TRUE(exits(msr, true)) << std::hex << msr;
+    }
+    set_rflags(IF);
+    static_cast<void>(exit(ExitReason::INTERRUPT_WINDOW));
+    EXPECT_EQ(delivered(), 0x8000'0051u);
+    EXPECT_FALSE(exits(0x80b, true));
+}
+
 TEST_F(VirtualInterruptsTest, AnInitForgetsWhatWasRequested) {
+    set_rflags(IF);
     interrupt(0x51);
     static_cast<void>(delivered());
-    processor_delivers();
     interrupt(0x61);
     vcpu().lapic.init();
-    static_cast<void>(delivered());
+    EXPECT_EQ(delivered(), 0u);
+    EXPECT_TRUE(assisted());
     EXPECT_EQ(get(interrupt_status), 0u);
     EXPECT_EQ(page().highest(reg::IRR), 0);
     EXPECT_EQ(page().highest(reg::ISR), 0);
