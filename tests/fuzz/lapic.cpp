@@ -52,7 +52,7 @@ void check(Bench& bench) {
     const std::uint8_t service = highest(bench.page, reg::ISR), request = highest(bench.page, reg::IRR);
     const std::uint8_t task = bench.lapic.tpr();
     require(bench.lapic.ppr() == (task >> 4 >= service >> 4 ? task : service & 0xf0), "PPR is made of TPR and ISR");
-    require(bench.lapic.highest_pending() == request, "the highest pending vector is that of IRR");
+    require(bench.lapic.highest_requested() == request, "the highest requested vector is that of IRR");
     for (const std::uint32_t bank : {reg::IRR, reg::ISR, reg::TMR})
         require((bench.page.read(bank) & 0xffff) == 0, "vectors 0 to 15 are never there");
 }

@@ -114,3 +114,18 @@ TEST(delivery) {
     write_lapic(lapic_tpr, 0x55);
     check("the page is no longer there", read(lapic_tpr), 0);
 }
+
+// A write of TPR makes it deliverable; IF holds it back, whatever else the processor is interrupted by meanwhile.
+TEST(masked) {
+    if (!(read_msr(apic_base) & 0x400)) return;
+    forget_deliveries();
+    write(lapic_tpr, 0x50);
+    write_msr(self_ipi, 0x41);
+    let_in();
+    check("TPR holds it back", deliveries.count, 0);
+    write(lapic_tpr, 0);
+    for (unsigned i = 0; i < 1'000'000; ++i) asm volatile("" ::: "memory");
+    check("so does IF", deliveries.count, 0);
+    let_in();
+    check("it comes", deliveries.count, 1);
+}
