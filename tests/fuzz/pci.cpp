@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // PCI configuration mechanism #1 and the reset control register.
+#include "guest/host_bridge.hpp"
+#include "guest/isa_bridge.hpp"
 #include "guest/pci.hpp"
 
 #include "tests/fuzz/fuzz.hpp"
@@ -25,6 +27,9 @@ std::uint32_t read(guest::PciHost& host, std::uint32_t address) {
 FUZZ_TARGET(in) {
     Reset reset;
     guest::PciHost host{Delegate<void()>::to<&Reset::pulse>(&reset)};
+    guest::HostBridge bridge{nullptr};
+    guest::IsaBridge isa;
+    require(host.attach(0, 0, bridge) && host.attach(1, 0, isa), "there is room for both");
     in.repeat([&] {
         fuzz::access_port(in, host, guest::PciHost::first_port, guest::PciHost::last_port);
         // A function of the bus, and a register of it: nobody at all is all ones, in every register alike.
