@@ -47,7 +47,8 @@ TEST(register_page) {
     check_raises("or written", GP, 0, [] { write_msr(x2apic + 8, 0); });
     check_raises("  the self-IPI", GP, 0, [] { write_msr(self_ipi, 0x40); });
     for (unsigned bit : (const unsigned[12]){0, 1, 2, 3, 4, 5, 6, 7, 9, 48, 52, 63})
-        if (events_of([=] { write_msr(apic_base, base() | 1ull << bit); }).vector != GP) show("reserved bit taken", bit);
+        if (events_of([=] { write_msr(apic_base, base() | 1ull << bit); }).vector != GP)
+            show("reserved bit taken", bit);
     check_refuses("x2APIC without the APIC", (base() & ~enabled) | extended);
     check_quiet("the value that it has", [] { write_msr(apic_base, base()); });
 }
@@ -99,7 +100,7 @@ TEST(x2apic_mode) {
     check_refuses("to xAPIC mode", before & ~extended);
     check_refuses("to EXTD alone", before & ~enabled);
     check_quiet("the value that it has", [=] { write_msr(apic_base, before); });
-    // ID, version, TPR, PPR, LDR, SVR, ISR, TMR, IRR, ESR, ICR, LVTs, both counts, divide; no LVT CMCI (by the version).
+    // ID, version, TPR, PPR, LDR, SVR, ISR, TMR, IRR, ESR, ICR, six LVTs, both counts, divide; no LVT CMCI.
     check("the registers that can be read", readable(), 0x43fd01ffffffa50c);
     check("the register page is not there", read_lapic(lapic_version), 0xffffffff);
     write_cr8(6);

@@ -2,67 +2,7 @@
 // Several processors (SDM Vol. 3A, 9.4 and 11.6): start by INIT and SIPI, IPIs of every kind, one clock, atomic
 // accesses.
 #include "interrupts.hpp"
-
-extern "C" {
-extern uint8_t trampoline[], trampoline_end[];
-extern uint64_t pml4[];
-void processor_main(uint64_t number);
-volatile uint32_t arrived;
-volatile word next_stack;
-alignas(16) uint8_t stacks[32][4096];  // for a first start, and for a second
-}
-asm(R"(
-        .text
-        .globl trampoline, trampoline_end
-        .code16
-trampoline:
-        cli
-        mov %cs, %ax
-        mov %ax, %ds
-        lgdtl 1f - trampoline
-        mov %cr0, %eax
-        or $1, %eax
-        mov %eax, %cr0
-        ljmpl $0x40, $processor_32
-1:      .word 0xff
-        .long gdt
-trampoline_end:
-        .code32
-processor_32:
-        mov $0x10, %eax
-        mov %eax, %ds
-        mov %eax, %es
-        mov %eax, %ss
-        mov %cr4, %eax
-        or $0x620, %eax
-        mov %eax, %cr4
-        mov $pml4, %eax
-        mov %eax, %cr3
-        mov $0xc0000080, %ecx
-        rdmsr
-        or $0x100, %eax
-        wrmsr
-        mov %cr0, %eax
-        and $~0x6000000e, %eax          # CD, NW: off; EM, TS, MP
-        or $0x80000022, %eax
-        mov %eax, %cr0
-        ljmp $0x08, $processor_64
-        .code64
-processor_64:
-        mov $4096, %eax
-        lock xadd %rax, next_stack
-        lea stacks + 4096(%rax), %rsp
-        lidt idt_pointer_of_all
-        mov %rax, %rdi
-        shr $12, %rdi
-        call processor_main
-        ud2
-        .data
-        .globl idt_pointer_of_all
-idt_pointer_of_all:
-        .skip 10
-        .text
-)");
+#include "processors.hpp"
 
 namespace {
 
@@ -205,9 +145,7 @@ TEST(tables) {
 }
 
 TEST(start) {
-    auto* low = reinterpret_cast<uint8_t*>(trampoline_page << 12);
-    for (unsigned i = 0; trampoline + i < trampoline_end; ++i) low[i] = trampoline[i];
-    asm volatile("sidt idt_pointer_of_all" ::: "memory");
+    place_trampoline(trampoline_page);
     for (unsigned v = 0x30; v < 0xff; ++v) handlers[v] = ipi_handler;
     handlers[NMI] = nmi_handler;
     unsigned started = 0;
