@@ -2,7 +2,7 @@
 #include "guest/block_overlay.hpp"
 
 #include <algorithm>
-#include <new>
+#include <utility>
 
 namespace bulkhead::guest {
 
@@ -15,53 +15,85 @@ std::size_t part_in_page(std::uint64_t offset, std::size_t length) {
 
 }  // namespace
 
-std::size_t BlockOverlay::index(std::uint64_t page, unsigned level) {
-    constexpr unsigned bits = 9;
-    return page >> (level * bits) & (entries - 1);
+std::uint64_t BlockOverlay::most_pages(std::uint64_t size) {
+    std::uint64_t level = (std::min(size, max_size) + block_page_size - 1) / block_page_size, all = level;
+    for (unsigned i = 0; i < levels; ++i) {
+        level = (level + entries - 1) / entries;
+        all += level;
+    }
+    return all;
 }
 
-std::byte* BlockOverlay::find(std::uint64_t page) const {
-    std::byte* at = root_;
-    for (unsigned level = levels; at && level-- > 0;) at = table(at)->entry[index(page, level)];
+std::size_t BlockOverlay::index(std::uint64_t number, unsigned level) {
+    constexpr unsigned bits = 9;
+    return number >> (level * bits) & (entries - 1);
+}
+
+BlockPages::Page BlockOverlay::entry(Page table, std::size_t index) const {
+    Page below{};
+    pages_.read(table, index * sizeof below, std::as_writable_bytes(std::span{&below, 1}));
+    return below;
+}
+
+void BlockOverlay::link(Page table, std::size_t index, Page below) {
+    pages_.write(table, index * sizeof below, std::as_bytes(std::span{&below, 1}));
+}
+
+BlockPages::Page BlockOverlay::find(std::uint64_t number) const {
+    Page at = root_;
+    for (unsigned level = levels; at != Page::none && level-- > 0;) at = entry(at, index(number, level));
     return at;
 }
 
-std::expected<std::byte*, BlockError> BlockOverlay::copy_of(std::uint64_t page) {
-    std::byte* const copy = pages_.allocate();
-    if (!copy) return std::unexpected(BlockError::no_memory);
-    const std::uint64_t offset = page * block_page_size;
-    const std::size_t length = std::min<std::uint64_t>(block_page_size, size() - offset);
-    if (const auto filled = base_.read(offset, {copy, length}); !filled) {
-        pages_.release(copy);
-        return std::unexpected(filled.error());
+std::expected<BlockPages::Page, BlockError> BlockOverlay::table() {
+    const Page fresh = pages_.allocate();
+    if (fresh == Page::none) return std::unexpected(BlockError::no_memory);
+    return fresh;
+}
+
+// A copy that failed is overwritten by the next one.
+std::expected<BlockPages::Page, BlockError> BlockOverlay::copy_of(std::uint64_t number) {
+    if (spare_ == Page::none) spare_ = pages_.allocate();
+    if (spare_ == Page::none) return std::unexpected(BlockError::no_memory);
+    std::array<std::byte, 512> part;  // of a page: no more of it is on the stack
+    const std::uint64_t start = number * block_page_size;
+    const std::size_t length = std::min<std::uint64_t>(block_page_size, size() - start);
+    for (std::size_t at = 0; at < length; at += part.size()) {
+        const auto bytes = std::span{part}.first(std::min(part.size(), length - at));
+        if (const auto filled = base_.read(start + at, bytes); !filled) return std::unexpected(filled.error());
+        pages_.write(spare_, at, bytes);
     }
-    return copy;
+    return std::exchange(spare_, Page::none);
 }
 
 // Tables that were linked before memory ran out stay: they hold nothing, and the next write may need them.
-std::expected<std::byte*, BlockError> BlockOverlay::obtain(std::uint64_t page) {
-    std::byte** link = &root_;
-    for (unsigned level = levels; level-- > 0;) {
-        if (!*link) {
-            std::byte* const fresh = pages_.allocate();
-            if (!fresh) return std::unexpected(BlockError::no_memory);
-            new (fresh) Table;
-            *link = fresh;
-        }
-        link = &table(*link)->entry[index(page, level)];
+std::expected<BlockPages::Page, BlockError> BlockOverlay::obtain(std::uint64_t number) {
+    if (root_ == Page::none) {
+        const auto fresh = table();
+        if (!fresh) return fresh;
+        root_ = *fresh;
     }
-    if (*link) return *link;
-    const auto copy = copy_of(page);
-    if (copy) *link = *copy;
-    return copy;
+    Page at = root_;
+    for (unsigned level = levels; level-- > 0;) {
+        const std::size_t i = index(number, level);
+        if (Page below = entry(at, i); below != Page::none) {
+            at = below;
+            continue;
+        }
+        const auto fresh = level == 0 ? copy_of(number) : table();
+        if (!fresh) return fresh;
+        link(at, i, *fresh);
+        at = *fresh;
+    }
+    return at;
 }
 
 std::expected<void, BlockError> BlockOverlay::read(std::uint64_t offset, std::span<std::byte> to) {
     if (!contains(offset, to.size())) return std::unexpected(BlockError::past_end);
     while (!to.empty()) {
         const std::size_t length = part_in_page(offset, to.size());
-        if (const std::byte* const copy = find(offset / block_page_size)) {
-            std::copy_n(copy + offset % block_page_size, length, to.data());
+        if (const Page copy = find(offset / block_page_size); copy != Page::none) {
+            pages_.read(copy, offset % block_page_size, to.first(length));
         } else if (const auto done = base_.read(offset, to.first(length)); !done) {
             return done;
         }
@@ -77,24 +109,11 @@ std::expected<void, BlockError> BlockOverlay::write(std::uint64_t offset, std::s
         const std::size_t length = part_in_page(offset, from.size());
         const auto copy = obtain(offset / block_page_size);
         if (!copy) return std::unexpected(copy.error());
-        std::copy_n(from.data(), length, *copy + offset % block_page_size);
+        pages_.write(*copy, offset % block_page_size, from.first(length));
         offset += length;
         from = from.subspan(length);
     }
     return {};
-}
-
-void BlockOverlay::release(std::byte* page, unsigned level) {
-    if (!page) return;
-    if (level > 0) {
-        for (std::byte* const below : table(page)->entry) release(below, level - 1);
-    }
-    pages_.release(page);
-}
-
-void BlockOverlay::discard() {
-    release(root_, levels);
-    root_ = nullptr;
 }
 
 }  // namespace bulkhead::guest

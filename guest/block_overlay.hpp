@@ -11,12 +11,18 @@ namespace bulkhead::guest {
 
 inline constexpr std::size_t block_page_size = 4096;
 
-// Where a store's memory comes from, and who pays for it.
+// Where a store keeps what is written, and who pays for it: pages of block_page_size bytes that are reached by copying.
+// They are taken back all at once by whoever gives them, when the store is gone.
 class BlockPages {
   public:
-    // A page of block_page_size bytes, aligned to it, with undefined contents; null when there is none to be had.
-    virtual std::byte* allocate() = 0;
-    virtual void release(std::byte* page) = 0;
+    // The name of a page.
+    enum class Page : std::uint64_t { none };
+
+    // A page of zeroes; none when there is none to be had.
+    virtual Page allocate() = 0;
+    // Within one page.
+    virtual void read(Page page, std::size_t offset, std::span<std::byte> to) = 0;
+    virtual void write(Page page, std::size_t offset, std::span<const std::byte> from) = 0;
 
   protected:
     ~BlockPages() = default;
@@ -32,33 +38,32 @@ class BlockOverlay final : public BlockStore {
     BlockOverlay(BlockStore& base, BlockPages& pages) : base_(base), pages_(pages) {}
     BlockOverlay(const BlockOverlay&) = delete;
     BlockOverlay& operator=(const BlockOverlay&) = delete;
-    ~BlockOverlay() { discard(); }
+
+    // How many pages are enough for whatever is written to a base of `size` bytes.
+    static std::uint64_t most_pages(std::uint64_t size);
 
     std::uint64_t size() const override { return base_.size() < max_size ? base_.size() : max_size; }
     std::expected<void, BlockError> read(std::uint64_t offset, std::span<std::byte> to) override;
     std::expected<void, BlockError> write(std::uint64_t offset, std::span<const std::byte> from) override;
 
-    // Forgets what was written and gives its memory back.
-    void discard();
-
   private:
+    using Page = BlockPages::Page;
     static constexpr unsigned levels = 3;
-    static constexpr std::size_t entries = block_page_size / sizeof(void*);
-    struct Table {
-        std::array<std::byte*, entries> entry{};
-    };
-    static_assert(sizeof(Table) == block_page_size);
+    static constexpr std::size_t entries = block_page_size / sizeof(Page);
 
-    static std::size_t index(std::uint64_t page, unsigned level);
-    static Table* table(std::byte* page) { return reinterpret_cast<Table*>(page); }
-    std::byte* find(std::uint64_t page) const;  // null when it was not written
-    std::expected<std::byte*, BlockError> obtain(std::uint64_t page);
-    std::expected<std::byte*, BlockError> copy_of(std::uint64_t page);
-    void release(std::byte* page, unsigned level);
+    static std::size_t index(std::uint64_t number, unsigned level);
+    Page entry(Page table, std::size_t index) const;
+    void link(Page table, std::size_t index, Page below);
+    std::expected<Page, BlockError> table();
+    // The copy of the page of this number; none when it was not written.
+    Page find(std::uint64_t number) const;
+    std::expected<Page, BlockError> obtain(std::uint64_t number);
+    std::expected<Page, BlockError> copy_of(std::uint64_t number);
 
     BlockStore& base_;
     BlockPages& pages_;
-    std::byte* root_{};
+    Page root_{};
+    Page spare_{};  // of a copy that failed
 };
 
 }  // namespace bulkhead::guest
