@@ -48,13 +48,19 @@ enum class Key : std::uint8_t {
     floppy,
     boot_menu,
     boot_order,
+    disk,
+    cdrom,
+    disk_memory,
     count
 };
 constexpr std::string_view keys[] = {
     "memory",   "vcpus",       "loader", "kernel", "initrd",     "cmdline",       "console",    "cpus",
     "paravirt", "apic-virtualization", "serial-pace", "module", "fw-cfg", "debug-exit", "debug-console", "test-device",
-    "cpuid-hide", "firmware", "vgabios", "option-rom", "floppy", "boot-menu", "boot-order"};
+    "cpuid-hide", "firmware", "vgabios", "option-rom", "floppy", "boot-menu", "boot-order",
+    "disk", "cdrom", "disk-memory"};
 static_assert(std::size(keys) == static_cast<std::size_t>(Key::count));
+
+constexpr bool may_be_repeated(Key key) { return key == Key::module || key == Key::disk || key == Key::cdrom; }
 
 // The order is that of `Loader`; what a guest of this kind is started from.
 struct LoaderRow {
@@ -171,6 +177,8 @@ class Parser {
     bool set_vcpus(std::string_view value);
     bool set_loader(std::string_view value);
     bool set_file(Key key, std::string_view value, std::string_view& to);
+    bool add_drive(Key key, DriveKind kind, std::string_view value);
+    bool set_disk_memory(std::string_view value);
     bool add_module(std::string_view value);
     bool check_loader_of(const GuestConfig& guest);
     bool set_console(std::string_view value);
@@ -312,7 +320,7 @@ bool Parser::key_value(std::string_view text) {
     const auto found = std::ranges::find(keys, name);
     if (found == std::end(keys)) return fail_found(name, "expected a key of docs/guests.conf.md");
     const auto key = static_cast<Key>(found - std::begin(keys));
-    if (line_of(key) != 0 && key != Key::module)
+    if (line_of(key) != 0 && !may_be_repeated(key))
         return fail("expected '{}' once, it is in line {} already", name, line_of(key));
     line_of(key) = line_;
     // A kernel's command line and a module's string may contain a # that stands alone.
@@ -346,6 +354,12 @@ bool Parser::apply(Key key, std::string_view value) {
             return set_boot_menu(value);
         case Key::boot_order:
             return set_boot_order(value);
+        case Key::disk:
+            return add_drive(key, DriveKind::disk, value);
+        case Key::cdrom:
+            return add_drive(key, DriveKind::cdrom, value);
+        case Key::disk_memory:
+            return set_disk_memory(value);
         case Key::module:
             return add_module(value);
         case Key::cmdline:
@@ -411,6 +425,23 @@ bool Parser::add_module(std::string_view value) {
     if (module.string.size() > longest_cmdline)
         return fail("expected a string of at most {} characters, found {}", longest_cmdline, module.string.size());
     return set_file(Key::module, slice(value, 0, blank), module.file);
+}
+
+// Where it is on the cables, the order of the lines says.
+bool Parser::add_drive(Key key, DriveKind kind, std::string_view value) {
+    if (guest_->drive_count == max_drives)
+        return fail("expected at most {} drives, 'disk' and 'cdrom' together", max_drives);
+    DriveConfig& drive = guest_->drives[guest_->drive_count++];
+    drive.kind = kind;
+    return set_file(key, value, drive.file);
+}
+
+bool Parser::set_disk_memory(std::string_view value) {
+    const auto size = value == "0" ? std::optional<std::uint64_t>{0} : parse_size(value);
+    if (!size || *size > memory_maximum || *size % large_page_size != 0)
+        return fail_found(value, "expected a size such as 16M, a multiple of 2M, or 0");
+    guest_->disk_memory = *size;
+    return true;
 }
 
 bool Parser::set_file(Key key, std::string_view value, std::string_view& to) {

@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "lib/address.hpp"
 #include "lib/format.hpp"
 
 namespace bulkhead::guest {
@@ -30,6 +31,14 @@ struct ModuleConfig {
 enum class BootDevice : std::uint8_t { none, floppy, disk, cdrom };
 inline constexpr std::size_t boot_devices = 3;
 
+// What is on the cables of the IDE controller.
+enum class DriveKind : std::uint8_t { disk, cdrom };
+inline constexpr std::size_t max_drives = 4;
+struct DriveConfig {
+    DriveKind kind{};
+    std::string_view file;  // a boot module's name
+};
+
 // One guest's section of guests.conf. The strings point into the text that was parsed.
 struct GuestConfig {
     std::string_view name;
@@ -43,6 +52,9 @@ struct GuestConfig {
     std::string_view vgabios, option_rom, floppy;
     unsigned boot_menu{};      // seconds that firmware waits for a key; 0: no menu
     std::array<BootDevice, boot_devices> boot_order{BootDevice::floppy, BootDevice::disk, BootDevice::cdrom};
+    std::array<DriveConfig, max_drives> drives{};
+    std::size_t drive_count{};
+    std::uint64_t disk_memory{16 * mib};  // bytes, for what is written to disks; 0: they take no writes
     std::array<ModuleConfig, max_modules> modules{};
     std::size_t module_count{};
     unsigned console{};        // the digit after Ctrl-A that selects its partition: 1 to 9
@@ -59,6 +71,7 @@ struct GuestConfig {
 
     constexpr bool has_firmware() const { return loader == Loader::bios || loader == Loader::uefi; }
     constexpr std::span<const ModuleConfig> module_list() const { return std::span{modules}.first(module_count); }
+    constexpr std::span<const DriveConfig> drive_list() const { return std::span{drives}.first(drive_count); }
 };
 
 struct Config {

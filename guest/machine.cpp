@@ -22,6 +22,8 @@ Machine::Machine(const MachineConfig& config, TimerQueue& timers, SerialPeer& se
     connect_interrupts();
     claim_addresses(!config.firmware.places_acpi);
     add_firmware(config.firmware);
+    if (has_firmware() || !config.drives.empty()) add_isa_bridge();
+    if (!config.drives.empty()) add_drives(config.drives);
     add_fw_cfg(config, timers);
     add_test_devices(config, serial, events);
     const MemoryMap map{config.memory};
@@ -34,13 +36,12 @@ void Machine::add_firmware(const FirmwareConfig& config) {
     if (!config.rom.empty()) {
         rom_.emplace(config.rom);
         shadow_.emplace(*config.memory, config.rom, *config.map);
-        isa_bridge_.emplace();
         input_.connect(uart_, i8042_);
         keyboard_.set_typist(Keyboard::Typist::to<&ConsoleInput::next_key>(&input_));
         vga_.emplace();
         claim(VgaText::first_port, VgaText::last_port, *vga_);
         if (!mmio_.claim(rom_->base(), rom_->size(), *rom_) ||
-            !mmio_.claim(ShadowMemory::base, ShadowMemory::size, *shadow_) || !pci_.attach(1, 0, *isa_bridge_))
+            !mmio_.claim(ShadowMemory::base, ShadowMemory::size, *shadow_))
             panic("guest: no place for the firmware");
     }
     if (config.places_acpi) {
@@ -49,6 +50,19 @@ void Machine::add_firmware(const FirmwareConfig& config) {
     }
     host_bridge_.emplace(shadow_ ? &*shadow_ : nullptr);
     if (!pci_.attach(0, 0, *host_bridge_)) panic("guest: no place for the host bridge");
+}
+
+// Function 0 of a device is what tells of the others.
+void Machine::add_isa_bridge() {
+    isa_bridge_.emplace();
+    if (!pci_.attach(1, 0, *isa_bridge_)) panic("guest: no place for the ISA bridge");
+}
+
+void Machine::add_drives(std::span<const Drive> drives) {
+    ide_function_.emplace(ports_, drives);
+    for (unsigned i = 0; i < IdeFunction::channels; ++i)
+        ide_function_->irq(i).connect(fabric_.isa_input(IdeFunction::irqs[i]));
+    if (!pci_.attach(1, 1, *ide_function_)) panic("guest: no place for the IDE controller");
 }
 
 // The keyboard controller and port 92h drive the processors' INIT and no more (82371SB data sheet, 4.3). Firmware finds

@@ -17,6 +17,7 @@
 #include "guest/fw_cfg.hpp"
 #include "guest/host_bridge.hpp"
 #include "guest/i8042.hpp"
+#include "guest/ide_function.hpp"
 #include "guest/interrupt.hpp"
 #include "guest/irq_fabric.hpp"
 #include "guest/isa_bridge.hpp"
@@ -56,6 +57,7 @@ struct MachineConfig {
     bool debug_console{};
     Memory* fw_cfg_memory{};          // the guest's, with which there is a firmware configuration device
     FirmwareConfig firmware{};
+    std::span<const Drive> drives{};  // with which there is an IDE controller; max_drives at most
     std::span<std::byte> test_ram{};  // TestDevice::ram_size bytes, with which there is a test device
     // Where the timer of each vCPU's local APIC is served; empty: with the devices'.
     std::span<TimerQueue* const> lapic_timers{};
@@ -143,6 +145,8 @@ class Machine {
     void claim_addresses(bool acpi);
     void add_test_devices(const MachineConfig& config, SerialPeer& serial, MachineEvents& events);
     void add_firmware(const FirmwareConfig& config);
+    void add_isa_bridge();
+    void add_drives(std::span<const Drive> drives);
     void reset_processors();
     void add_fw_cfg(const MachineConfig& config, TimerQueue& timers);
     void connect_test_device();
@@ -166,6 +170,7 @@ class Machine {
     std::optional<ShadowMemory> shadow_;
     std::optional<HostBridge> host_bridge_;
     std::optional<IsaBridge> isa_bridge_;
+    std::optional<IdeFunction> ide_function_;
     std::optional<PmFunction> pm_function_;
     std::optional<VgaText> vga_;
     std::optional<FwCfg> fw_cfg_;

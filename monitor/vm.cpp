@@ -10,9 +10,18 @@
 #include "monitor/cpu_loop.hpp"
 
 namespace bulkhead::monitor {
+namespace {
+
+// They outlive the guest's other memory.
+mm::OwnerId owner_of_drives(mm::OwnerId guest) {
+    static_assert(static_cast<std::size_t>(mm::OwnerId::first_guest) + 2 * guest::max_guests <= mm::max_owners);
+    return static_cast<mm::OwnerId>(static_cast<std::size_t>(guest) + guest::max_guests);
+}
+
+}  // namespace
 
 Vm::Vm(const guest::GuestConfig& config, mm::OwnerId owner, Partition& partition, std::span<const unsigned> places)
-    : config_(config), owner_(owner), home_(places[0]), partition_(partition) {
+    : config_(config), owner_(owner), home_(places[0]), partition_(partition), drives_(config, owner_of_drives(owner)) {
     for (unsigned i = 0; i < places.size(); ++i) {
         unsigned number = 0;
         while (number < seat_count_ && seats_[number]->cpu != places[i]) ++number;
@@ -63,7 +72,8 @@ void Vm::serve_requests() {
 // The operator's word counts more than a reset that is under way.
 void Vm::stop() {
     restart_ = false;
-    if (state_ == State::off || end_soon(Ending::stopped)) return;
+    if (state_ == State::off) return drives_.remove();  // it was about to come back
+    if (end_soon(Ending::stopped)) return;
     Ending reset = Ending::reset;
     ending_.compare_exchange_strong(reset, Ending::stopped);
 }
@@ -113,8 +123,11 @@ void Vm::end() {
         ending_ = Ending::none;
     }
     release();
-    // A machine that is reset starts over; one that ended in a fault stays as it is, to be looked at.
-    if (std::exchange(restart_, false) || ending == Ending::reset) ask(Request::start);
+    // A machine that is reset starts over, with its disks as it left them; one that ended in a fault stays as it is, to
+    // be looked at.
+    const bool restart = std::exchange(restart_, false);
+    if (restart || ending != Ending::reset) drives_.remove();
+    if (restart || ending == Ending::reset) ask(Request::start);
     the_system.doorbells[0].ring();
 }
 

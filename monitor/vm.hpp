@@ -16,6 +16,7 @@
 #include "guest/load_error.hpp"
 #include "guest/machine.hpp"
 #include "guest/placement.hpp"
+#include "monitor/drives.hpp"
 #include "monitor/guest_memory.hpp"
 #include "lib/spinlock.hpp"
 #include "monitor/mailbox.hpp"
@@ -146,6 +147,7 @@ class Vm final : public guest::MachineEvents, private guest::AddressMap {
         1u << static_cast<unsigned>(isa::Exception::AC) | 1u << static_cast<unsigned>(isa::Exception::MC);
 
     Step begin_building();
+    Step insert_drives();
     Step add_block();
     Step finish_building();
     bool find_module(std::string_view what, std::string_view file, std::span<const std::byte>& data) const;
@@ -204,6 +206,7 @@ class Vm final : public guest::MachineEvents, private guest::AddressMap {
     guest::InitialState initial_;  // of vCPU 0, unless it starts in firmware
     HostPhys rom_{};               // the firmware's image, in a block of the guest's own
     guest::AcpiLoader acpi_loader_;
+    Drives drives_;
     vmx::ControlRegisterPolicy cr0_{}, cr4_{};
     guest::MsrParameters msr_parameters_{};
     vmx::Controls controls_{};

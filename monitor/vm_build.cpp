@@ -100,12 +100,25 @@ void Vm::fail(std::string_view why) {
     partition_event(link::PartitionState::crashed, "not started");
     state_ = State::off;
     release();
+    drives_.remove();
+}
+
+// Those of a machine that was reset are there already.
+Vm::Step Vm::insert_drives() {
+    if (drives_.inserted()) return {};
+    std::array<std::span<const std::byte>, guest::max_drives> images;
+    std::size_t count = 0;
+    for (const guest::DriveConfig& drive : config_.drive_list())
+        if (!find_module(drive.kind == guest::DriveKind::disk ? "disk" : "cdrom", drive.file, images[count++]))
+            return std::unexpected("no disk");
+    return drives_.insert(std::span{images}.first(count));
 }
 
 Vm::Step Vm::begin_building() {
     report_size_ = 0;
     built_ = 0;
     last_account_ = {};
+    if (const Step inserted = insert_drives(); !inserted) return inserted;
     mm::BlockAllocator& blocks = the_system.blocks();
     const std::size_t wanted = config_.memory / large_page_size + (config_.has_firmware() ? 1 : 0);
     if (blocks.available() < wanted) {
@@ -195,6 +208,7 @@ Vm::Step Vm::create_machine() {
                                           .map = this,
                                           .boot_order = nvram_order(config_.boot_order),
                                           .places_acpi = config_.loader == guest::Loader::uefi},
+                             .drives = drives_.list(),
                              .test_ram = *ram,
                              .lapic_timers = std::span{lapic_timers}.first(config_.vcpus)},
         seats_[0]->timers, partition_, *this);

@@ -62,6 +62,7 @@ int main(int argc, char** argv) {
         for (const std::string_view name :
              {guest.kernel, guest.initrd, guest.firmware, guest.vgabios, guest.option_rom, guest.floppy})
             status |= check_file(file, also, guest, name);
+        for (const guest::DriveConfig& drive : guest.drive_list()) status |= check_file(file, also, guest, drive.file);
         for (const guest::ModuleConfig& module : guest.module_list())
             status |= check_file(file, also, guest, module.file);
     }

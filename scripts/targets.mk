@@ -137,7 +137,7 @@ BENCH_PROGRAMS := $(GUEST_FILES)/bench/cpuid.bin
 PROGRAM_START := $(BUILD)/programs/tests/system/guests/start.S.o
 
 .PHONY: test-guests bench-guests
-test-guests: $(TEST_PROGRAMS) $(MULTIBOOT_PROGRAMS) $(GUEST_FILES)/tests/floppy.img $(GUEST_FILES)/tests/memtest.bin $(GUEST_FILES)/tests/ipxe.bin $(GUEST_FILES)/tests/vmlinux $(GUEST_FILES)/tests/initramfs.cpio
+test-guests: $(TEST_PROGRAMS) $(MULTIBOOT_PROGRAMS) $(GUEST_FILES)/tests/floppy.img $(GUEST_FILES)/tests/disk.img $(GUEST_FILES)/tests/memtest.bin $(GUEST_FILES)/tests/ipxe.bin $(GUEST_FILES)/tests/vmlinux $(GUEST_FILES)/tests/initramfs.cpio
 bench-guests: $(BENCH_PROGRAMS) $(GUEST_FILES)/bench/initramfs.cpio
 
 $(BUILD)/programs/%.o: % scripts/targets.mk
@@ -173,6 +173,11 @@ $(GUEST_FILES)/tests/addressed.bin: $(MULTIBOOT_OBJECTS)/addresses.S.o $(MULTIBO
 
 # A 1440 KiB floppy: its first sector is what firmware loads at 7C00h.
 $(GUEST_FILES)/tests/floppy.img: $(BUILD)/programs/tests/system/floppy/floppy.S.o
+	@mkdir -p $(@D)
+	ld -m elf_i386 -Ttext=0x7c00 -e _start --oformat=binary $< -o $@
+
+# A disk of 1 MiB, likewise.
+$(GUEST_FILES)/tests/disk.img: $(BUILD)/programs/tests/system/disk/disk.S.o
 	@mkdir -p $(@D)
 	ld -m elf_i386 -Ttext=0x7c00 -e _start --oformat=binary $< -o $@
 

@@ -10,7 +10,7 @@ import subprocess
 
 from . import paths
 
-FILE_KEYS = ("kernel", "initrd", "module", "firmware", "vgabios", "option-rom", "floppy")
+FILE_KEYS = ("kernel", "initrd", "module", "firmware", "vgabios", "option-rom", "floppy", "disk", "cdrom")
 
 
 class ConfigError(Exception):
