@@ -246,7 +246,7 @@ inline void obey(Processor& me, Order what) {
             asm volatile("lidt %0; int3" ::"m"(nothing));
             break;
         }
-        case Order::power_off: asm volatile("outw %w0, %w1" ::"a"(5 << 10 | 1 << 13), "d"(0x604)); break;
+        case Order::power_off: asm volatile("outw %w0, %w1" ::"a"(1 << 13), "d"(0x604)); break;
         case Order::reset: out8(0xcf9, 0x06); break;
     }
     me.halting = 0;
