@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Task gates for every kind of event, and what a task switch does under paging, to virtual-8086 and ring 3 tasks, with an
+// Task gates for every kind of event; what a task switch does under paging, to virtual-8086 and ring 3 tasks, with an
 // LDT, with 16-bit TSSs, and where the new task's segments are wrong (SDM Vol. 3A, 6.12.2 and chapter 8).
 #include "interrupts.hpp"
 #include "rings.hpp"
