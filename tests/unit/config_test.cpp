@@ -242,6 +242,37 @@ TEST(Config, FirmwareErrors) {
     for (const Bad& b : bad) expect_error(b);
 }
 
+TEST(Config, Drives) {
+    const std::string text = with("disk = a.img\ncdrom = b.iso # a comment\ndisk = c.img\ndisk=d.img\ndisk-memory = 1G\n"
+                                  "[b]\nmemory = 32M\nkernel = k\n");
+    const auto config = good(text);
+    const auto drives = config.guests[0].drive_list();
+    ASSERT_EQ(drives.size(), 4u);
+    const std::string_view files[] = {"a.img", "b.iso", "c.img", "d.img"};
+    for (unsigned i = 0; i < 4; ++i) {
+        EXPECT_EQ(drives[i].file, files[i]) << "in the order of the lines";
+        EXPECT_EQ(drives[i].kind, i == 1 ? guest::DriveKind::cdrom : guest::DriveKind::disk);
+    }
+    EXPECT_EQ(config.guests[0].disk_memory, 1 * gib);
+    EXPECT_TRUE(config.guests[1].drive_list().empty());
+    EXPECT_EQ(config.guests[1].disk_memory, 16 * mib);
+    EXPECT_EQ(good(with("disk-memory = 0")).guests[0].disk_memory, 0u);
+    EXPECT_EQ(good(with_firmware + "disk = x\n").guests[0].drive_count, 1u);
+}
+
+TEST(Config, DriveErrors) {
+    const Bad bad[] = {
+        {with("disk = a\ndisk = b\ncdrom = c\ndisk = d\ncdrom = e"), 8, "expected at most 4 drives"},
+        {with("disk = two words"), 4, "expected one file name without blanks after 'disk ='"},
+        {with("cdrom ="), 4, "expected a value after 'cdrom ='"},
+        {with("disk-memory = 3M"), 4, "expected a size such as 16M, a multiple of 2M, or 0, found '3M'"},
+        {with("disk-memory = 16"), 4, "expected a size such as 16M"},
+        {with("disk-memory = 2048G"), 4, "expected a size such as 16M"},
+        {with("disk-memory = 2M\ndisk-memory = 2M"), 5, "expected 'disk-memory' once"},
+    };
+    for (const Bad& b : bad) expect_error(b);
+}
+
 TEST(Config, CpuLists) {
     for (const char* list : {"a", "1,", ",1", "1,,2", "3-1", "64", "1-64", "1-", "-1", "1-2-3", "99999999999999999999"})
         expect_error({with(std::string{"cpus = "} + list), 4, "CPU numbers from 0 to 63"});

@@ -20,7 +20,7 @@ namespace {
 
 using Lines = std::vector<std::string>;
 
-// The rows of the first table under a heading, without its head.
+// The rows of the first table under a heading or another line, without its head.
 Lines table_under(const std::string& heading) {
     std::ifstream file{"docs/machine.md"};
     EXPECT_TRUE(file.is_open()) << "run from the root of the tree";
@@ -223,6 +223,24 @@ TEST_F(MachineReferenceDevices, Ports) {
     std::vector<std::pair<std::uint64_t, std::uint64_t>> places;
     for (const PortBus::Range& range : machine_->ports().ranges()) places.emplace_back(range.first, range.last);
     expect_places("### Ports", places);
+}
+
+// What a guest with drives has beside that.
+TEST_F(MachineReferenceDevices, PortsOfDrives) {
+    class Nothing final : public BlockStore {
+      public:
+        std::uint64_t size() const override { return 0; }
+        std::expected<void, BlockError> read(std::uint64_t, std::span<std::byte>) override { return {}; }
+        std::expected<void, BlockError> write(std::uint64_t, std::span<const std::byte>) override { return {}; }
+    } store;
+    const Drive drives[] = {{DriveKind::disk, &store}};
+    const auto with_drives = std::make_unique<Machine>(
+        MachineConfig{.memory = 64 * mib, .vcpus = 1, .crystal_hz = 1'000'000'000, .drives = drives}, timers_, nobody_,
+        nobody_);
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> places;
+    for (const PortBus::Range& range : with_drives->ports().ranges().subspan(machine_->ports().ranges().size()))
+        places.emplace_back(range.first, range.last);
+    expect_places("A guest with `disk` or `cdrom` has these too:", places);
 }
 
 TEST_F(MachineReferenceDevices, MemoryMappedRegisters) {
