@@ -166,7 +166,7 @@ read_ends:
     mov si, offset ends_good
     jmp print
 
-// AL: a command, of one sector at `spare`.
+// AL: a command, of one sector at BX.
 command:
     push ax
     call not_busy
@@ -177,12 +177,13 @@ command:
     mov al, 1
     out dx, al
     inc dx
-    mov al, spare
+    mov al, bl
+    out dx, al
+    inc dx
+    mov al, bh
     out dx, al
     inc dx
     mov al, 0
-    out dx, al
-    inc dx
     out dx, al
     inc dx
     mov al, 0xe0
@@ -228,6 +229,7 @@ ports:
     mov cx, 128
     rep stosd
     mov al, 0x30
+    mov bx, spare
     call command
     mov si, buffer
     mov dx, 0x1f0
@@ -240,6 +242,7 @@ ports:
     mov cx, 128
     rep stosd
     mov al, 0x20
+    mov bx, spare
     call command
 2:  cmp word ptr [interrupts], 2
     jb 2b
@@ -255,6 +258,18 @@ ports:
     repe scasd
     jne bad
     cmp word ptr [interrupts], 2
+    jne bad
+    // The sector that is not there.
+    mov al, 0x20
+    mov bx, disk_sectors
+    call command
+3:  cmp word ptr [interrupts], 3
+    jb 3b
+    call not_busy
+    jz bad
+    mov dx, 0x1f1
+    in al, dx
+    cmp al, 0x10
     jne bad
     mov si, offset ports_good
     jmp print
@@ -272,13 +287,18 @@ irq14:
     pop ax
     iret
 
-// Every page of the disk, the last one first.
+// Every page of the disk, the last one first. By the ports: SeaBIOS says that a write that failed was a success.
 fill:
-    mov dword ptr [packet_lba], disk_sectors - 1
-1:  mov ax, 0x4300
-    call extended
-    jc 2f
-    sub dword ptr [packet_lba], 8
+    mov bx, disk_sectors - 1
+1:  mov al, 0x30
+    call command
+    mov si, buffer
+    mov dx, 0x1f0
+    mov cx, 256
+    rep outsw
+    call not_busy
+    jnz 2f
+    sub bx, 8
     jns 1b
     mov si, offset filled
     jmp print
