@@ -185,9 +185,9 @@ void AtaDevice::set_common_identity(unsigned drive) {
     set_text(23, 4, "1.0");
     set_word(49, 1u << 11 | 1u << 9);  // IORDY, LBA
     set_word(50, 1u << 14);
-    set_word(64, 0x0003);                     // PIO modes 3 and 4
+    set_word(64, 0x0003);                                  // PIO modes 3 and 4
     for (unsigned i = 67; i <= 68; ++i) set_word(i, 120);  // ns a cycle
-    set_word(80, 0x007e);                     // ATA-1 to ATA/ATAPI-6
+    set_word(80, 0x007e);                                  // ATA-1 to ATA/ATAPI-6
 }
 
 }  // namespace bulkhead::guest

@@ -21,7 +21,7 @@ inline constexpr std::uint8_t ERR = 0x01, DRQ = 0x08, DSC = 0x10, DRDY = 0x40, B
 namespace error {
 inline constexpr std::uint8_t ABRT = 0x04, IDNF = 0x10, UNC = 0x40;
 inline constexpr std::uint8_t passed = 0x01;  // diagnostic code
-}
+}  // namespace error
 namespace device {
 inline constexpr std::uint8_t HEAD = 0x0f, DEV = 0x10, LBA = 0x40;
 }

@@ -35,7 +35,9 @@ enum Command : std::uint8_t {
 constexpr std::uint64_t last_28_bit = 0x0fff'ffff;
 constexpr unsigned most_cylinders = 16383;
 
-constexpr std::uint64_t sectors_in(const DiskGeometry& g) { return std::uint64_t{g.cylinders} * g.heads * g.sectors; }
+constexpr std::uint64_t sectors_in(const DiskGeometry& g) {
+    return std::uint64_t{g.cylinders} * g.heads * g.sectors;
+}
 
 }  // namespace
 

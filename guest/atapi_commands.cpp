@@ -27,9 +27,9 @@ enum Operation : std::uint8_t {
     READ_CD = 0xbe,
 };
 
-constexpr AtapiSense medium_error{0x03, 0x11, 0x00}, invalid_operation{0x05, 0x20, 0x00}, out_of_range{0x05, 0x21, 0x00},
-    invalid_field{0x05, 0x24, 0x00}, saving_not_supported{0x05, 0x39, 0x00}, removal_prevented{0x05, 0x53, 0x02},
-    illegal_mode_for_track{0x05, 0x64, 0x00};
+constexpr AtapiSense medium_error{0x03, 0x11, 0x00}, invalid_operation{0x05, 0x20, 0x00},
+    out_of_range{0x05, 0x21, 0x00}, invalid_field{0x05, 0x24, 0x00}, saving_not_supported{0x05, 0x39, 0x00},
+    removal_prevented{0x05, 0x53, 0x02}, illegal_mode_for_track{0x05, 0x64, 0x00};
 
 constexpr std::uint8_t cd_rom_device = 0x05;
 constexpr std::uint8_t data_track = 0x14;  // ADR 1, control: data
@@ -60,8 +60,12 @@ void put_address(std::span<std::byte> at, std::uint32_t lba, bool minutes) {
 
 }  // namespace
 
-std::uint32_t AtapiDrive::packet16(unsigned at) const { return packet_[at] * 256u + packet_[at + 1]; }
-std::uint32_t AtapiDrive::packet32(unsigned at) const { return packet16(at) << 16 | packet16(at + 2); }
+std::uint32_t AtapiDrive::packet16(unsigned at) const {
+    return packet_[at] * 256u + packet_[at + 1];
+}
+std::uint32_t AtapiDrive::packet32(unsigned at) const {
+    return packet16(at) << 16 | packet16(at + 2);
+}
 
 std::span<std::byte> AtapiDrive::cleared(unsigned size) {
     const auto bytes = buffer().first(size);
@@ -230,7 +234,8 @@ void AtapiDrive::mode_sense() {
         length += size;
         return bytes;
     };
-    if (page != capabilities) add(recovery, 8)[3] = std::byte{control == changeable ? std::uint8_t{0} : std::uint8_t{5}};
+    if (page != capabilities)
+        add(recovery, 8)[3] = std::byte{control == changeable ? std::uint8_t{0} : std::uint8_t{5}};
     if (page != recovery) {
         const auto bytes = add(capabilities, 20);
         if (control != changeable) describe_capabilities(bytes);
@@ -241,8 +246,8 @@ void AtapiDrive::mode_sense() {
 }
 
 void AtapiDrive::describe_capabilities(std::span<std::byte> page) const {
-    constexpr unsigned kib_a_second = 2822;  // 16 times a CD's
-    page[2] = std::byte{0x0b};               // reads CD-R, CD-RW and DVD-ROM
+    constexpr unsigned kib_a_second = 2822;                            // 16 times a CD's
+    page[2] = std::byte{0x0b};                                         // reads CD-R, CD-RW and DVD-ROM
     page[6] = removal_prevented_ ? std::byte{0x23} : std::byte{0x21};  // a tray that can be locked
     put16(page.subspan(8), kib_a_second);
     put16(page.subspan(12), 64);  // KiB of buffer

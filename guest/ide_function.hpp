@@ -21,8 +21,9 @@ struct Drive {
     BlockStore* store{};
 };
 
-// Function 1 of the 82371SB (PIIX3; data sheet 290550): two ATA channels at the ports and interrupts that PCs have them,
-// with two drives each. It has no bus master function: neither the programming interface nor a base address says so.
+// Function 1 of the 82371SB (PIIX3; data sheet 290550): two ATA channels at the ports and interrupts that PCs have
+// them, with two drives each. It has no bus master function: neither the programming interface nor a base address says
+// so.
 //
 // I/O space in the command register and IDE Decode Enable in IDETIM say whether a channel's ports are there. Both are
 // set from the start, as firmware leaves them.

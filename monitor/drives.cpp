@@ -17,7 +17,9 @@ using guest::DriveKind;
 
 static_assert(guest::block_page_size == page_size);
 
-constexpr std::string_view name_of(DriveKind kind) { return kind == DriveKind::disk ? "disk" : "cdrom"; }
+constexpr std::string_view name_of(DriveKind kind) {
+    return kind == DriveKind::disk ? "disk" : "cdrom";
+}
 
 constexpr std::size_t sector_of(DriveKind kind) {
     return kind == DriveKind::disk ? guest::AtaDisk::sector_size : guest::AtapiDrive::sector_size;

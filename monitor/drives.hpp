@@ -34,7 +34,7 @@ class DiskMemory final : public guest::BlockPages {
 
   private:
     const mm::OwnerId owner_;
-    HostPhys untouched_{};      // a block, which begins with the address of the next one; null: none
+    HostPhys untouched_{};     // a block, which begins with the address of the next one; null: none
     HostPhys next_{}, end_{};  // pages of the block in use
 };
 

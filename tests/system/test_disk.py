@@ -38,7 +38,7 @@ def test_the_disk_ends_where_it_ends(machine):
 
 def test_small_drivers_find_their_ports_and_interrupt(machine):
     assert ask(machine, "disk", "2", "disk: ports good") == "disk: ports good"
-    machine.expect(HYPERVISOR, "guest disk: disk tests/disk.img: a read of sector 2017 fails: it ends before that", BOOT)
+    machine.expect(HYPERVISOR, f"guest disk: disk {DISK}: a read of sector 2017 fails: it ends before that", BOOT)
 
 
 def test_what_was_written_outlives_a_reset_and_no_restart(machine):
@@ -55,7 +55,7 @@ def test_a_disk_without_memory_takes_no_writes(machine):
     machine.expect("readonly", "disk: ready", BOOT)
     assert ask(machine, "readonly", "3", "disk: a write failed") == "disk: a write failed"
     machine.partitions[HYPERVISOR].cursor = 0
-    machine.expect(HYPERVISOR, "guest readonly: disk tests/disk.img: a write of sector 10 fails: it takes no writes", BOOT)
+    machine.expect(HYPERVISOR, f"guest readonly: disk {DISK}: a write of sector 10 fails: it takes no writes", BOOT)
 
 
 def test_a_truncated_image_is_named_and_its_last_sector_fails(machine):

@@ -68,8 +68,15 @@ class LargeStore final : public BlockStore {
 class ChannelTest : public testing::Test {
   protected:
     enum : std::uint16_t {
-        data = 0x1f0, features = 0x1f1, count = 0x1f2, low = 0x1f3, mid = 0x1f4, high = 0x1f5, device = 0x1f6,
-        command = 0x1f7, control = 0x3f6
+        data = 0x1f0,
+        features = 0x1f1,
+        count = 0x1f2,
+        low = 0x1f3,
+        mid = 0x1f4,
+        high = 0x1f5,
+        device = 0x1f6,
+        command = 0x1f7,
+        control = 0x3f6
     };
     enum : std::uint8_t { BSY = 0x80, DRDY = 0x40, DSC = 0x10, DRQ = 0x08, ERR = 0x01 };
     enum : std::uint8_t { UNC = 0x40, IDNF = 0x10, ABRT = 0x04 };
@@ -95,7 +102,7 @@ class ChannelTest : public testing::Test {
         return in(command);
     }
     unsigned address28() {
-        return (in(device) & 0x0fu) << 24 | static_cast<unsigned>(in(high)) << 16 | static_cast<unsigned>(in(mid)) << 8 |
+        return (in(device)&0x0fu) << 24 | static_cast<unsigned>(in(high)) << 16 | static_cast<unsigned>(in(mid)) << 8 |
                in(low);
     }
     std::vector<std::uint16_t> read_words(unsigned n) {

@@ -261,7 +261,7 @@ TEST_F(AtaTest, ReadsByCylinderHeadAndSector) {
     interrupted();
     EXPECT_EQ(read_sector(), (2u * 16 + 6) * 63) << "the next head";
     EXPECT_EQ(in(mid) | in(high) << 8, 2);
-    EXPECT_EQ(in(device) & 0x0f, 6);
+    EXPECT_EQ(in(device)&0x0f, 6);
     EXPECT_EQ(in(low), 1);
 }
 
@@ -321,8 +321,9 @@ TEST(AtaLarge, AddressesOf48Bits) {
     channel.attach(0, disk);
     const auto out = [&](std::uint16_t port, unsigned value) { channel.out(port, 1, value); };
     const auto set = [&](std::uint64_t lba, unsigned n) {
-        const unsigned bytes[] = {n >> 8, unsigned(lba >> 24 & 0xff), unsigned(lba >> 32 & 0xff), unsigned(lba >> 40),
-                                  n & 0xff, unsigned(lba & 0xff), unsigned(lba >> 8 & 0xff), unsigned(lba >> 16 & 0xff)};
+        const unsigned bytes[] = {
+            n >> 8,   unsigned(lba >> 24 & 0xff), unsigned(lba >> 32 & 0xff), unsigned(lba >> 40),
+            n & 0xff, unsigned(lba & 0xff),       unsigned(lba >> 8 & 0xff),  unsigned(lba >> 16 & 0xff)};
         for (unsigned i = 0; i < 8; ++i) out(static_cast<std::uint16_t>(0x1f2u + i % 4), bytes[i]);
         out(0x1f6, 0x40);
     };
@@ -432,7 +433,7 @@ TEST_F(AtaTest, DataOfAllSizes) {
     EXPECT_EQ(channel.in(data, 4), 2u) << "two words";
     for (unsigned i = 2; i < 255; ++i) channel.in(data, 2);
     EXPECT_EQ(in(data), 0) << "a byte is the lower half of a word";
-    EXPECT_EQ(in(command) & DRQ, 0);
+    EXPECT_EQ(in(command)&DRQ, 0);
     address(2, 1);
     run(0x30);
     channel.out(data, 4, 0x44332211);
@@ -674,7 +675,7 @@ TEST_F(AtaTest, ReadNativeMaxAddress) {
     run(0xf8);
     EXPECT_EQ(interrupted(), ready);
     EXPECT_EQ(address28(), sectors - 1);
-    EXPECT_EQ(in(device) & 0x40, 0x40);
+    EXPECT_EQ(in(device)&0x40, 0x40);
 }
 
 TEST_F(AtaTest, ANewCommandEndsATransfer) {

@@ -177,7 +177,7 @@ TEST_F(AtapiTest, ALimitOfZeroIsAbortedIfThereIsData) {
     expect_success();
     run({0x25}, 0);
     EXPECT_EQ(interrupted(), ready | ERR);
-    EXPECT_EQ(in(features) & ABRT, ABRT);
+    EXPECT_EQ(in(features)&ABRT, ABRT);
 }
 
 TEST_F(AtapiTest, AnOddAmount) {

@@ -243,8 +243,8 @@ TEST(Config, FirmwareErrors) {
 }
 
 TEST(Config, Drives) {
-    const std::string text = with("disk = a.img\ncdrom = b.iso # a comment\ndisk = c.img\ndisk=d.img\ndisk-memory = 1G\n"
-                                  "[b]\nmemory = 32M\nkernel = k\n");
+    const std::string text = with("disk = a.img\ncdrom = b.iso # a comment\ndisk = c.img\ndisk=d.img\n"
+                                  "disk-memory = 1G\n[b]\nmemory = 32M\nkernel = k\n");
     const auto config = good(text);
     const auto drives = config.guests[0].drive_list();
     ASSERT_EQ(drives.size(), 4u);

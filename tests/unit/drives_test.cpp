@@ -34,7 +34,8 @@ class DrivesTest : public MonitorTest {
     std::uint32_t run(unsigned opcode, unsigned lba) {
         ports().out(device, 1, 0xe0);
         ports().out(count, 1, 1);
-        for (std::uint16_t i = 0; i < 3; ++i) ports().out(static_cast<std::uint16_t>(low + i), 1, lba >> (8 * i) & 0xff);
+        for (std::uint16_t i = 0; i < 3; ++i)
+            ports().out(static_cast<std::uint16_t>(low + i), 1, lba >> (8 * i) & 0xff);
         ports().out(command, 1, opcode);
         return ports().in(command, 1);
     }
@@ -122,7 +123,8 @@ TEST_F(DrivesTest, MoreThanItsMemoryIsAnErrorThatIsToldOnce) {
     EXPECT_FALSE(write(8 * written, 0x7777));
     EXPECT_EQ(read(0), 0x7777u);
     EXPECT_EQ(read(8 * written), 0x2222u);
-    const std::string_view line = "guest one: disk large.img: a write of sector 4072 fails: its disk-memory is used up\n";
+    const std::string_view line =
+        "guest one: disk large.img: a write of sector 4072 fails: its disk-memory is used up\n";
     const auto at = log.text_.find(line);
     ASSERT_NE(at, std::string::npos) << log.text_;
     EXPECT_EQ(log.text_.find("a write of sector", at + line.size()), std::string::npos);
@@ -172,7 +174,8 @@ TEST_F(DrivesTest, WhatIsNotThereIsRefusedAndNothingIsKept) {
     serve(one());
     EXPECT_EQ(one().state(), Vm::State::off);
     EXPECT_TRUE(log.has("guest one: cdrom missing.iso is not among the boot modules"));
-    use({{guest::DriveKind::disk, "large.img"}, {guest::DriveKind::disk, "large.img"},
+    use({{guest::DriveKind::disk, "large.img"},
+         {guest::DriveKind::disk, "large.img"},
          {guest::DriveKind::disk, "large.img"}});
     one().ask(Request::start);
     serve(one());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A disk that a PC's firmware boots: 16-bit code that uses the disk by INT 13h and by its ports. It counts its starts on
-// the disk itself. These keys do more:
+// A disk that a PC's firmware boots: 16-bit code that uses the disk by INT 13h and by its ports. It counts its starts
+// on the disk itself. These keys do more:
 //   1  reads the last sector by CHS and by LBA (INT 13h, 42h), and one behind it
 //   2  the ports as small drivers use them: polling, REP INSW, OUTSD, no slave, IRQ 14
 //   3  writes until that fails
