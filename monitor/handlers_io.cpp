@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "arch/cpu/instructions.hpp"
 #include "guest/emulate/emulate.hpp"
 #include "guest/emulate/walk.hpp"
 #include "monitor/cpu_loop.hpp"
@@ -31,6 +32,25 @@ class MachinePorts final : public emulator::Ports {
     guest::PortBus& bus_;
 };
 
+// The guest's clock stands at the access and not at the exit, much of which decoding and the walk of the page tables
+// take: a timer that is started in a device's memory and one that is by WRMSR run for as long as each other.
+class TimedBus final : public emulator::Bus {
+  public:
+    explicit TimedBus(Vm& vm) : vm_(vm), bus_(vm.memory(), vm.machine().mmio()) {}
+    bool read(GuestPhys from, std::span<std::byte> to) override {
+        vm_.set_clock(cpu::rdtsc());
+        return bus_.read(from, to);
+    }
+    bool write(GuestPhys to, std::span<const std::byte> from) override {
+        vm_.set_clock(cpu::rdtsc());
+        return bus_.write(to, from);
+    }
+
+  private:
+    Vm& vm_;
+    emulator::MachineBus bus_;
+};
+
 // For the operator: which instruction it was that could not be emulated.
 Next give_up(ExitContext& c, VcpuState& state, emulator::Bus& bus, emulator::Translate& walk) {
     std::array<std::byte, 15> bytes{};
@@ -54,7 +74,7 @@ Next emulate(ExitContext& c) {
     Vm& vm = c.vcpu.vm;
     vm.machine().set_current(c.vcpu.index);
     VcpuState state{c.vcpu};
-    emulator::MachineBus bus{vm.memory(), vm.machine().mmio()};
+    TimedBus bus{vm};
     const std::array<std::uint64_t, 4> pdptes{
         vmx::read<field::GUEST_PDPTE0>(), vmx::read<field::GUEST_PDPTE1>(), vmx::read<field::GUEST_PDPTE2>(),
         vmx::read<field::GUEST_PDPTE3>()};
