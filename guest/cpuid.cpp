@@ -82,9 +82,10 @@ constexpr CpuidResult signature(std::uint32_t highest, const char (&text)[13]) {
 
 TscRatio tsc_ratio(std::uint64_t tsc_hz) {
     constexpr std::uint64_t largest = std::numeric_limits<std::uint32_t>::max();
-    for (std::uint32_t numerator = 1; numerator <= 64; ++numerator)
+    for (std::uint32_t numerator = 2; numerator <= 64; ++numerator)
         if (tsc_hz / numerator <= largest && tsc_hz % numerator == 0)
             return {1, numerator, static_cast<std::uint32_t>(tsc_hz / numerator)};
+    if (tsc_hz <= largest) return {1, 1, static_cast<std::uint32_t>(tsc_hz)};
     // Above 4.29 GHz and without a small divisor: less than one hertz is lost.
     return {1, 64, static_cast<std::uint32_t>(tsc_hz / 64)};
 }

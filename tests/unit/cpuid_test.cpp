@@ -244,9 +244,10 @@ TEST_F(CpuidTest, FrequenciesAreExact) {
         const CpuidResult r = Cpuid{p, host.delegate()}.get(0x15, 0, CpuidDynamic{});
         EXPECT_EQ(static_cast<std::uint64_t>(r.ecx) * r.ebx / r.eax, hz);
     }
-    EXPECT_EQ(get(0x15), (CpuidResult{1, 1, 2'400'000'000u, 0}));
+    EXPECT_EQ(get(0x15), (CpuidResult{1, 2, 1'200'000'000u, 0}));
     EXPECT_EQ(get(0x16), (CpuidResult{2400, 2400, 100, 0}));
     EXPECT_EQ(tsc_ratio(4'400'000'000), (TscRatio{1, 2, 2'200'000'000}));
+    EXPECT_EQ(tsc_ratio(2'147'483'647), (TscRatio{1, 1, 2'147'483'647})) << "a prime";
 }
 
 TEST_F(CpuidTest, LeavesOutOfRangeAnswerAsTheHighestBasicOne) {
