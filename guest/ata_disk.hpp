@@ -3,13 +3,9 @@
 
 #include "guest/ata_device.hpp"
 #include "guest/block.hpp"
+#include "guest/disk_geometry.hpp"
 
 namespace bulkhead::guest {
-
-// Sectors a track, heads and cylinders.
-struct DiskGeometry {
-    unsigned cylinders{}, heads{}, sectors{};
-};
 
 // An ATA disk (ATA/ATAPI-6) with 28-bit, 48-bit and CHS addresses, PIO, READ and WRITE MULTIPLE. The last sector of a
 // store that ends within it is there and cannot be read.

@@ -28,6 +28,9 @@ Machine::Machine(const MachineConfig& config, TimerQueue& timers, SerialPeer& se
     add_test_devices(config, serial, events);
     const MemoryMap map{config.memory};
     rtc_.describe_machine(map.low_size(), map.high_size(), vcpus_);
+    for (unsigned i = 0; i < config.drives.size(); ++i)
+        if (config.drives[i].kind == DriveKind::disk)
+            rtc_.describe_disk(i, AtaDisk::default_geometry(config.drives[i].store->size()));
     if (has_firmware()) rtc_.set_boot_order(config.firmware.boot_order);
 }
 

@@ -257,10 +257,18 @@ void Rtc::update() {
 
 // ---- NVRAM ----
 
+void Rtc::store(unsigned index, std::uint64_t value, unsigned bytes) {
+    for (unsigned i = 0; i < bytes; ++i) cells_[index + i] = static_cast<std::uint8_t>(value >> (8 * i));
+}
+
+void Rtc::sum_cells() {
+    unsigned sum = 0;
+    for (unsigned i = 0x10; i <= 0x2d; ++i) sum += cells_[i];
+    cells_[0x2e] = static_cast<std::uint8_t>(sum >> 8);
+    cells_[0x2f] = static_cast<std::uint8_t>(sum);
+}
+
 void Rtc::describe_machine(std::uint64_t low_memory, std::uint64_t high_memory, unsigned vcpus) {
-    const auto store = [this](unsigned index, std::uint64_t value, unsigned bytes) {
-        for (unsigned i = 0; i < bytes; ++i) cells_[index + i] = static_cast<std::uint8_t>(value >> (8 * i));
-    };
     const auto above = [&](std::uint64_t floor) { return low_memory > floor ? low_memory - floor : 0; };
     const std::uint64_t extended_kib = std::min<std::uint64_t>(above(1 * mib) / kib, 0xffff);
     cells_[0x14] = 0x02;           // equipment: a coprocessor; no display, no floppy
@@ -270,10 +278,27 @@ void Rtc::describe_machine(std::uint64_t low_memory, std::uint64_t high_memory, 
     store(0x34, std::min<std::uint64_t>(above(16 * mib) / (64 * kib), 0xffff), 2);
     store(0x5b, high_memory / (64 * kib), 3);  // above 4 GiB; this and the next are what emulators' firmware uses
     cells_[0x5f] = static_cast<std::uint8_t>(vcpus - 1);
-    unsigned sum = 0;
-    for (unsigned i = 0x10; i <= 0x2d; ++i) sum += cells_[i];
-    cells_[0x2e] = static_cast<std::uint8_t>(sum >> 8);
-    cells_[0x2f] = static_cast<std::uint8_t>(sum);
+    sum_cells();
+}
+
+// The first two have a type, 47, and with it their geometry (IBM AT, as extended by BIOSes of the time). Where Bochs and
+// QEMU have the translation: two bits a disk, 1 for a disk of more cylinders than INT 13h has by itself.
+void Rtc::describe_disk(unsigned number, const DiskGeometry& geometry) {
+    constexpr std::uint8_t extended = 0x0f, user_defined = 47;
+    constexpr unsigned types = 0x12, extended_types = 0x19, parameters = 0x1b, parameter_bytes = 9, translation = 0x39;
+    constexpr unsigned int13_cylinders = 1024;
+    if (geometry.cylinders > int13_cylinders) cells_[translation] |= static_cast<std::uint8_t>(1u << (2 * number));
+    if (number > 1) return;
+    cells_[types] |= static_cast<std::uint8_t>(number == 0 ? extended << 4 : extended);
+    cells_[extended_types + number] = user_defined;
+    const unsigned at = parameters + parameter_bytes * number;
+    store(at, geometry.cylinders, 2);
+    store(at + 2, geometry.heads, 1);
+    store(at + 3, 0xffff, 2);  // no write precompensation
+    store(at + 5, geometry.heads > 8 ? 0xc8 : 0xc0, 1);
+    store(at + 6, geometry.cylinders, 2);  // landing zone
+    store(at + 8, geometry.sectors, 1);
+    sum_cells();
 }
 
 // Where Bochs, and after it QEMU, has it; outside the checksum.

@@ -7,6 +7,7 @@
 
 #include "guest/bus.hpp"
 #include "guest/clock.hpp"
+#include "guest/disk_geometry.hpp"
 #include "guest/line.hpp"
 
 namespace bulkhead::guest {
@@ -25,6 +26,8 @@ class Rtc final : public PortDevice {
 
     // What firmware leaves in NVRAM: the memory sizes and the processor count, with the checksum over them.
     void describe_machine(std::uint64_t low_memory, std::uint64_t high_memory, unsigned vcpus);
+    // And the disks, 0 to 3 in the order of the channels. `geometry` is what the disk itself has.
+    void describe_disk(unsigned number, const DiskGeometry& geometry);
     // For firmware: a nibble a place, the first in the lowest; 1 floppy, 2 disk, 3 CD, 4 network, 0 none.
     void set_boot_order(std::uint16_t order);
 
@@ -47,6 +50,9 @@ class Rtc final : public PortDevice {
     Tick tick_at(std::uint64_t count) const;
     std::uint64_t second_at(Tick tick) const { return base_ + count_at(tick) / time_base_hz; }
     unsigned period_shift() const;
+
+    void store(unsigned index, std::uint64_t value, unsigned bytes);
+    void sum_cells();
 
     void load_time_cells();
     void take_time_from_cells();

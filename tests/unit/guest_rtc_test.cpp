@@ -243,5 +243,28 @@ TEST_F(RtcTest, NvramHoldsAndDescribesMemory) {
     EXPECT_EQ(read(0x5b) | read(0x5c) << 8 | read(0x5d) << 16, 5 * 16384);
 }
 
+TEST_F(RtcTest, NvramDescribesDisks) {
+    rtc.describe_machine(32 * mib, 0, 1);
+    EXPECT_EQ(read(0x12) | read(0x39), 0);
+    rtc.describe_disk(0, {.cylinders = 1024, .heads = 16, .sectors = 63});
+    EXPECT_EQ(read(0x12), 0xf0);
+    EXPECT_EQ(read(0x19), 47);
+    EXPECT_EQ(read(0x1b) | read(0x1c) << 8, 1024);
+    EXPECT_EQ(read(0x1d), 16);
+    EXPECT_EQ(read(0x23), 63);
+    EXPECT_EQ(read(0x39), 0) << "INT 13h has so many cylinders";
+    rtc.describe_disk(1, {.cylinders = 1025, .heads = 16, .sectors = 63});
+    EXPECT_EQ(read(0x12), 0xff);
+    EXPECT_EQ(read(0x1a), 47);
+    EXPECT_EQ(read(0x24) | read(0x25) << 8, 1025);
+    EXPECT_EQ(read(0x2c), 63);
+    EXPECT_EQ(read(0x39), 0x04) << "LBA translation";
+    rtc.describe_disk(3, {.cylinders = 16383, .heads = 16, .sectors = 63});
+    EXPECT_EQ(read(0x39), 0x44);
+    unsigned sum = 0;
+    for (std::uint8_t i = 0x10; i <= 0x2d; ++i) sum += read(i);
+    EXPECT_EQ(static_cast<unsigned>(read(0x2e) << 8 | read(0x2f)), sum);
+}
+
 }  // namespace
 }  // namespace bulkhead::guest
