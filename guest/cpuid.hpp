@@ -18,8 +18,8 @@ struct TscRatio {
     std::uint32_t crystal_hz{};
     friend constexpr bool operator==(const TscRatio&, const TscRatio&) = default;
 };
-// The crystal is slower than the TSC, as on processors, wherever that can be exact: a program that measures the one by the
-// other finds a ratio of at least 1, whatever its access to the timer's registers takes.
+// The crystal is slower than the TSC, as on processors, wherever that can be exact: a program that measures the one by
+// the other finds a ratio of at least 1, whatever its access to the timer's registers takes.
 TscRatio tsc_ratio(std::uint64_t tsc_hz);
 
 struct CpuidParameters {

@@ -13,6 +13,7 @@ Machine::Machine(const MachineConfig& config, TimerQueue& timers, SerialPeer& se
             config.pace_serial ? Uart::Pacing::baud : Uart::Pacing::instant),
       pit_(timers),
       rtc_(timers, config.boot_seconds),
+      hpet_(timers, Hpet::Input::to<&Machine::hpet_interrupt>(this)),
       i8042_(Delegate<void()>::to<&Machine::reset_processors>(this),
              config.firmware.rom.empty() ? nullptr : &keyboard_),
       acpi_pm_(timers, Delegate<void()>::to<&MachineEvents::power_off>(&events)),
@@ -77,7 +78,8 @@ void Machine::reset_processors() {
 }
 
 void Machine::connect_interrupts() {
-    pit_.irq().connect(fabric_.isa_input(0));
+    pit_.irq().connect(Delegate<void(bool)>::to<&Machine::pit_interrupt>(this));
+    hpet_.on_legacy_change(Delegate<void()>::to<&Machine::legacy_route_changed>(this));
     i8042_.irq().connect(fabric_.isa_input(1));
     uart_.irq().connect(fabric_.isa_input(4));
     rtc_.irq().connect(Delegate<void(bool)>::to<&Machine::rtc_interrupt>(this));
@@ -86,10 +88,21 @@ void Machine::connect_interrupts() {
     fabric_.watch(0, Delegate<void(bool)>::to<&Pit::watch>(&pit_));
 }
 
+void Machine::pit_interrupt(bool level) {
+    if (!hpet_.replaces_legacy()) fabric_.isa_input(0)(level);
+}
+
 // IRQ 8, and an event of the fixed hardware (ACPI specification 4.8.2.4).
 void Machine::rtc_interrupt(bool level) {
-    fabric_.isa_input(8)(level);
+    if (!hpet_.replaces_legacy()) fabric_.isa_input(8)(level);
     acpi_pm_.rtc_interrupt(level);
+}
+
+// The inputs change hands.
+void Machine::legacy_route_changed() {
+    const bool replaced = hpet_.replaces_legacy();
+    fabric_.isa_input(0)(!replaced && pit_.irq().level());
+    fabric_.isa_input(8)(!replaced && rtc_.irq().level());
 }
 
 // The ranges are constants: that they fit and do not overlap is a property of this list.
@@ -111,7 +124,8 @@ void Machine::claim_addresses(bool acpi) {
     claim(0x60, 0x60, i8042_);
     claim(0x64, 0x64, i8042_);
     claim(0x92, 0x92, i8042_);
-    if (!mmio_.claim(layout::ioapic, page_size, fabric_.io_apic())) panic("guest: no place for the I/O APIC");
+    if (!mmio_.claim(layout::ioapic, page_size, fabric_.io_apic()) || !mmio_.claim(Hpet::base, Hpet::bytes, hpet_))
+        panic("guest: no place for the I/O APIC and the HPET");
 }
 
 // This and those for tests are there only because the configuration asks. They come last on the bus.

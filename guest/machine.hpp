@@ -16,6 +16,7 @@
 #include "guest/debug_exit.hpp"
 #include "guest/fw_cfg.hpp"
 #include "guest/host_bridge.hpp"
+#include "guest/hpet.hpp"
 #include "guest/i8042.hpp"
 #include "guest/ide_function.hpp"
 #include "guest/interrupt.hpp"
@@ -141,7 +142,10 @@ class Machine {
 
     void claim(std::uint16_t first, std::uint16_t last, PortDevice& device);
     void connect_interrupts();
+    void pit_interrupt(bool level);
     void rtc_interrupt(bool level);
+    void hpet_interrupt(unsigned input, bool level) { fabric_.isa_input(input)(level); }
+    void legacy_route_changed();
     void claim_addresses(bool acpi);
     void add_test_devices(const MachineConfig& config, SerialPeer& serial, MachineEvents& events);
     void add_firmware(const FirmwareConfig& config);
@@ -162,6 +166,7 @@ class Machine {
     IrqFabric fabric_;
     Pit pit_;
     Rtc rtc_;
+    Hpet hpet_;
     Keyboard keyboard_;
     I8042 i8042_;
     AcpiPm acpi_pm_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The devices of a guest that cannot be found by themselves. What is not here does not exist: no DMA controller, no HPET,
-// no PCI device with an interrupt of its own. PC: a guest that starts with firmware, and has a display and a keyboard.
+// The devices of a guest that cannot be found by themselves. What is not here does not exist: no DMA controller, no PCI
+// device with an interrupt of its own; the HPET is for those alone that look at its address. PC: a guest that starts
+// with firmware, and has a display and a keyboard.
 DefinitionBlock ("dsdt.aml", "DSDT", 2, "BULKHD", "BULKHEAD", 0x00000001)
 {
     // The only sleeping state: off. The value is AcpiPm::slp_typ_s5.

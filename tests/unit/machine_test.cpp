@@ -98,7 +98,7 @@ TEST_F(MachineTest, DevicesAnswerAtTheirPorts) {
 TEST_F(MachineTest, AnEmptyBusReadsAllOnes) {
     for (const int port : {0x00, 0x80, 0x170, 0x1f0, 0x2f8, 0x3c0, 0x3d4, 0x3f0, 0x510, 0xc000, 0xffff})
         EXPECT_EQ(in(static_cast<std::uint16_t>(port)), 0xffu) << std::hex << port;
-    EXPECT_EQ(machine->mmio().read(GuestPhys{0xfed00000}, 4), 0xffffffffu) << "no HPET";
+    EXPECT_EQ(machine->mmio().read(GuestPhys{0xfed40000}, 4), 0xffffffffu) << "no TPM";
 }
 
 TEST_F(MachineTest, UartInterruptIsIrq4) {

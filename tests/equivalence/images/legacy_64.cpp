@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The 8259A pair's way to the processor: ExtINT through LINT0 and through the I/O APIC, LINT0 as a fixed interrupt and as
+// The 8259A pair's way to the processor: ExtINT through LINT0 and the I/O APIC, LINT0 as a fixed interrupt and as
 // an NMI (SDM Vol. 3A, 11.5.1), with a local APIC that is switched off (11.4.3), and together with other interrupts.
 #include "interrupts.hpp"
 
