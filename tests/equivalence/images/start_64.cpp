@@ -293,6 +293,21 @@ TEST(halted) {
     check("STI and HLT: an interrupt ends it, 50 times", again);
 }
 
+// As multiprocessor programs that do not care for the 10 ms of the protocol start the others.
+TEST(without_a_delay) {
+    if (!count) return skip("INIT and a start-up IPI at once", "one processor");
+    uint32_t before[max_processors];
+    for (unsigned i = 0; i < max_processors; ++i) before[i] = of(i).resets;
+    next_stack = max_processors * word{4096};
+    write_lapic(lapic_icr, to_others | asserted | init);
+    write_lapic(lapic_icr, to_others | startup | trampoline_page);
+    const auto started = [&] { return all_others([&](Processor& p) { return p.resets == before[p.id] + 1; }); };
+    check("a start-up IPI right behind INIT starts all", until(started));
+    if (started()) return;
+    write_lapic(lapic_icr, to_others | startup | trampoline_page);
+    until(started);
+}
+
 TEST(nmis_and_sti) {
     if (!count) return skip("NMIs and STI", "one processor");
     bool all = true, none_in_shadow = true;
