@@ -7,6 +7,7 @@
 
 #include "guest/memory_map.hpp"
 #include "tests/fuzz/fuzz.hpp"
+#include "tests/fuzz/store.hpp"
 #include "tests/unit/fake_memory.hpp"
 
 using namespace bulkhead;
@@ -46,6 +47,8 @@ struct Bench {
     std::array<Processor, vcpus> processors;
     FakeMemory memory{16 * kib};
     std::array<std::byte, guest::TestDevice::ram_size> test_ram;
+    fuzz::Store disk{10 * 512 + 1}, disc{3 * 2048};
+    const guest::Drive drives[2]{{guest::DriveKind::disk, &disk}, {guest::DriveKind::cdrom, &disc}};
     guest::Machine machine{{.memory = 256 * mib,
                             .vcpus = vcpus,
                             .crystal_hz = fuzz::Time::hz,
@@ -54,6 +57,7 @@ struct Bench {
                             .debug_exit = true,
                             .debug_console = true,
                             .fw_cfg_memory = &memory,
+                            .drives = drives,
                             .test_ram = test_ram},
                            time.timers,
                            peer,
