@@ -255,13 +255,16 @@ void Lapic::send(std::uint32_t command, std::uint32_t destination) {
         case DeliveryMode::startup: break;
         default: return;  // reserved
     }
+    // No shorthand for the sender alone goes with the other modes (table 10-3).
+    const auto shorthand = static_cast<Shorthand>(command >> 18 & 3);
+    if (shorthand == Shorthand::self && delivery != DeliveryMode::fixed) return;
     // IPIs are edge triggered, whatever bit 15 says.
     bus_.send({.destination = destination,
                .destination_mode = static_cast<DestinationMode>(command >> 11 & 1),
                .delivery = delivery,
                .trigger = TriggerMode::edge,
                .vector = vector},
-              static_cast<Shorthand>(command >> 18 & 3), *this);
+              shorthand, *this);
 }
 
 void Lapic::self_ipi(std::uint8_t vector) {

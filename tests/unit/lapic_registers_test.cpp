@@ -302,6 +302,16 @@ TEST_F(LapicRegistersTest, ShorthandsOfIcr) {
     }
 }
 
+// Table 10-3.
+TEST_F(LapicRegistersTest, NothingButAFixedInterruptGoesToItselfByShorthand) {
+    for (const unsigned mode : {1u, 2u, 4u, 5u, 6u}) {
+        write(reg::ICR_LOW, 0x4'4030 | mode << 8);
+        EXPECT_TRUE(bus.sent.empty()) << mode;
+    }
+    write(reg::ICR_LOW, 0x4'4030);
+    EXPECT_EQ(bus.sent.size(), 1u);
+}
+
 TEST_F(LapicRegistersTest, InitLevelDeassertIsIgnored) {
     write(reg::ICR_LOW, 0x8500);
     EXPECT_TRUE(bus.sent.empty());

@@ -149,6 +149,10 @@ TEST(through_io_apic) {
 
 TEST(ipis_that_are_not) {
     prepare();
+    write_lapic(lapic_icr, self | asserted | nmi);
+    for (unsigned i = 0; i < 300; ++i) pause();
+    check("an NMI by the shorthand for itself", deliveries.count, 0);
+    forget_deliveries();
     write_lapic(lapic_icr, all | asserted | nmi);
     for (unsigned i = 0; i < 300; ++i) pause();
     show("an NMI by the shorthand for all", deliveries.count);
