@@ -162,10 +162,11 @@ TEST(ipis_that_are_not) {
     check("by the one for all others", deliveries.count, 0);
     let_in();
     forget_deliveries();
-    write_lapic(lapic_icr, self | asserted | 6 << 8 | 0x79);
+    write_lapic(lapic_icr_high, read_lapic(lapic_id));
+    write_lapic(lapic_icr, asserted | 6 << 8 | 0x79);
     let_in();
     check("a start-up IPI for itself", deliveries.count, 0);
-    write_lapic(lapic_icr, self | asserted | 2 << 8);
+    write_lapic(lapic_icr, asserted | 2 << 8);
     let_in();
     check("an SMI is not to be seen", deliveries.count, 0);
 }
