@@ -47,7 +47,7 @@ Next exception_or_nmi(ExitContext& c) {
 
 Next external_interrupt(ExitContext& c) {
     host_interrupt(c.exit.interruption.vector());
-    return Next::pick;
+    return Next::resume;
 }
 
 Next window(ExitContext& c) {

@@ -24,7 +24,9 @@ void host_interrupt(std::uint8_t number) {
 
 void Doorbell::ring() {
     if (rung.exchange(true, std::memory_order_seq_cst)) return;
-    if (this != &the_system.doorbells[cpu::index]) cpu::apic::send_fixed(apic_id, vector::kick);
+    if (this != &the_system.doorbells[cpu::index]) kick();
 }
+
+void Doorbell::kick() const { cpu::apic::send_fixed(apic_id, vector::kick); }
 
 }  // namespace bulkhead::monitor

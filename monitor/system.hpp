@@ -21,13 +21,15 @@ namespace bulkhead::monitor {
 
 class Vm;
 
-// What other CPUs need of a CPU: to make it look at its VMs' mailboxes.
+// What other CPUs need of a CPU: to make it look at its VMs' mailboxes, and at vCPUs that wait.
 struct Doorbell {
     std::uint32_t apic_id{};
     std::atomic<bool> rung{false};
 
     // From any CPU. One that sits in a guest or halts comes out of it.
     void ring();
+    // From another CPU: one that sits in a guest comes out, and goes on with it.
+    void kick() const;
 };
 
 // What all CPUs share. Written on the boot CPU before the others enter the monitor; afterwards only its parts that

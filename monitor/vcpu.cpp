@@ -33,13 +33,16 @@ Vcpu::Vcpu(Vm& owner, Seat& place, unsigned number, guest::Lapic& local_apic, vm
 
 void Vcpu::use_virtual_interrupts() { lapic.bind(virtual_interrupts_.emplace(*this)); }
 
-// Its own CPU looks at it before the next entry, and wakes it if that is a reason to; another CPU makes it look.
+// Its own CPU looks at it before the next entry, and wakes it if that is a reason to. Another CPU makes it look: if it
+// waits, by having its CPU look around; else it is in the guest and has to come out, or will be entered.
 void Vcpu::signal() {
-    ask_attention();
+    const bool asked = attention_.exchange(true, std::memory_order_seq_cst);
     if (seat.cpu == cpu::index)
         seat.loop->wake(*this);
-    else
+    else if (wait != Wait::none)
         the_system.doorbells[seat.cpu].ring();
+    else if (!asked)
+        the_system.doorbells[seat.cpu].kick();
 }
 
 void Vcpu::interrupt_pending() { signal(); }
@@ -148,7 +151,6 @@ void Vcpu::obey_startup() {
 
 bool Vcpu::prepare_events() {
     const MachineLock lock{vm};
-    attention_.store(false, std::memory_order_relaxed);
     if (startup_.pending()) {
         obey_startup();
         ask_attention();
@@ -158,6 +160,7 @@ bool Vcpu::prepare_events() {
     inject_next();
     if (virtual_interrupts_) virtual_interrupts_->prepare();
     write_primary_controls();
+    attention_.store(false, std::memory_order_relaxed);
     return true;
 }
 

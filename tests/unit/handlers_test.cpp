@@ -422,7 +422,7 @@ TEST_F(HandlerTest, AMachineCheckStopsTheMachine) {
 
 TEST_F(HandlerTest, AnInterruptOfTheHostIsEnded) {
     set(vmcs::exit_interruption, 0x8000'0000 | vector::kick);
-    EXPECT_EQ(exit(ExitReason::EXTERNAL_INTERRUPT), Next::pick);
+    EXPECT_EQ(exit(ExitReason::EXTERNAL_INTERRUPT), Next::resume) << "the doorbell says whether others are concerned";
     EXPECT_EQ(cpu_state().eois, 1u);
     EXPECT_EQ(delivered(), 0u);
 }

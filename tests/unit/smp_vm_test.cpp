@@ -82,6 +82,26 @@ TEST_F(SmpVmTest, AnotherCpuIsRungAndFindsIt) {
     EXPECT_TRUE(vm->vcpu(1).runnable());
 }
 
+// It comes out of the guest once for all that comes meanwhile, and its CPU has nothing else to look at.
+TEST_F(SmpVmTest, OneThatRunsOnAnotherCpuIsKicked) {
+    send(init | all_but_self);
+    send(startup | all_but_self | 0);
+    vm->take(elsewhere());
+    Vcpu& vcpu = vm->vcpu(1);
+    ASSERT_TRUE(comes(vcpu));
+    ASSERT_FALSE(vcpu.needs_attention());
+    the_system.doorbells[0].rung = false;
+    cpu_state().ipis.clear();
+    send(nmi | all_but_self);
+    send(nmi | all_but_self);
+    EXPECT_TRUE(vcpu.needs_attention());
+    EXPECT_FALSE(the_system.doorbells[0].rung);
+    EXPECT_EQ(cpu_state().ipis.size(), 1u);
+    ASSERT_TRUE(comes(vcpu));
+    send(nmi | all_but_self);
+    EXPECT_EQ(cpu_state().ipis.size(), 2u);
+}
+
 TEST_F(SmpVmTest, InitStopsARunningOneAndDropsItsState) {
     send(startup | all_but_self | 1);
     Vcpu& vcpu = vm->vcpu(2);
