@@ -16,8 +16,7 @@ constexpr std::uint8_t nobody = 0x7f;
 std::uint32_t AtaChannel::in(std::uint16_t port, unsigned size) {
     std::uint32_t value = 0;
     if (port == base_) {
-        value = read_data();
-        if (size == 4) value |= std::uint32_t{read_data()} << 16;
+        value = read_data(size);
     } else {
         value = bytewise_in(port, size, [this](std::uint16_t p) { return read(p); });
     }
@@ -28,11 +27,34 @@ std::uint32_t AtaChannel::in(std::uint16_t port, unsigned size) {
 void AtaChannel::out(std::uint16_t port, unsigned size, std::uint32_t value) {
     if (port != base_) {
         bytewise_out(port, size, value, [this](std::uint16_t p, std::uint8_t v) { write(p, v); });
-    } else if (selected() != nullptr) {
-        selected()->write_data(static_cast<std::uint16_t>(value));
-        if (size == 4) selected()->write_data(static_cast<std::uint16_t>(value >> 16));
+    } else {
+        write_data(size, value);
     }
     update();
+}
+
+// Nobody sees the interrupt change before the run is over.
+void AtaChannel::in_run(std::uint16_t port, unsigned size, std::span<std::byte> to) {
+    if (port != base_) return PortDevice::in_run(port, size, to);
+    each_in(to, size, [&] { return read_data(size); });
+    update();
+}
+
+void AtaChannel::out_run(std::uint16_t port, unsigned size, std::span<const std::byte> from) {
+    if (port != base_) return PortDevice::out_run(port, size, from);
+    each_out(from, size, [&](std::uint32_t value) { write_data(size, value); });
+    update();
+}
+
+std::uint32_t AtaChannel::read_data(unsigned size) {
+    const std::uint32_t value = read_data();
+    return size == 4 ? value | std::uint32_t{read_data()} << 16 : value;
+}
+
+void AtaChannel::write_data(unsigned size, std::uint32_t value) {
+    if (selected() == nullptr) return;
+    selected()->write_data(static_cast<std::uint16_t>(value));
+    if (size == 4) selected()->write_data(static_cast<std::uint16_t>(value >> 16));
 }
 
 std::uint16_t AtaChannel::read_data() {

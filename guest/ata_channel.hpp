@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "guest/ata_device.hpp"
 #include "guest/bus.hpp"
@@ -27,11 +29,15 @@ class AtaChannel final : public PortDevice {
 
     std::uint32_t in(std::uint16_t port, unsigned size) override;
     void out(std::uint16_t port, unsigned size, std::uint32_t value) override;
+    void in_run(std::uint16_t port, unsigned size, std::span<std::byte> to) override;
+    void out_run(std::uint16_t port, unsigned size, std::span<const std::byte> from) override;
 
   private:
     AtaDevice* selected() const { return devices_[selected_]; }
     AtaDevice* other() const { return devices_[selected_ ^ 1]; }
     std::uint16_t read_data();
+    std::uint32_t read_data(unsigned size);
+    void write_data(unsigned size, std::uint32_t value);
     std::uint8_t read(std::uint16_t port);
     std::uint8_t read_status() const;
     void write(std::uint16_t port, std::uint8_t value);

@@ -10,6 +10,14 @@ constexpr std::uint64_t all_ones(unsigned size) { return size >= 8 ? ~0ull : (1u
 
 }  // namespace
 
+void PortDevice::in_run(std::uint16_t port, unsigned size, std::span<std::byte> to) {
+    each_in(to, size, [&] { return in(port, size); });
+}
+
+void PortDevice::out_run(std::uint16_t port, unsigned size, std::span<const std::byte> from) {
+    each_out(from, size, [&](std::uint32_t value) { out(port, size, value); });
+}
+
 bool PortBus::claim(std::uint16_t first, std::uint16_t last, PortDevice& device) {
     if (count_ == ranges_.size() || last < first) return false;
     for (std::size_t i = 0; i < count_; ++i)
@@ -57,6 +65,17 @@ std::uint32_t PortBus::in(std::uint16_t port, unsigned size) {
 void PortBus::out(std::uint16_t port, unsigned size, std::uint32_t value) {
     if (PortDevice* const device = accessed(port))
         device->out(port, size, value & static_cast<std::uint32_t>(all_ones(size)));
+}
+
+void PortBus::in_run(std::uint16_t port, unsigned size, std::span<std::byte> to) {
+    if (PortDevice* const device = accessed(port))
+        device->in_run(port, size, to);
+    else
+        std::ranges::fill(to, std::byte{0xff});
+}
+
+void PortBus::out_run(std::uint16_t port, unsigned size, std::span<const std::byte> from) {
+    if (PortDevice* const device = accessed(port)) device->out_run(port, size, from);
 }
 
 bool MmioBus::claim(GuestPhys first, std::uint64_t size, MmioDevice& device) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "lib/address.hpp"
@@ -16,6 +17,10 @@ class PortDevice {
   public:
     virtual std::uint32_t in(std::uint16_t port, unsigned size) = 0;
     virtual void out(std::uint16_t port, unsigned size, std::uint32_t value) = 0;
+    // What REP INS and REP OUTS do: one access after the other, for whole ones. A device that data passes through has
+    // quicker ones.
+    virtual void in_run(std::uint16_t port, unsigned size, std::span<std::byte> to);
+    virtual void out_run(std::uint16_t port, unsigned size, std::span<const std::byte> from);
 
   protected:
     ~PortDevice() = default;
@@ -40,6 +45,9 @@ class PortBus {
     void release(PortDevice& device);
     std::uint32_t in(std::uint16_t port, unsigned size);
     void out(std::uint16_t port, unsigned size, std::uint32_t value);
+    // A run counts as one access.
+    void in_run(std::uint16_t port, unsigned size, std::span<std::byte> to);
+    void out_run(std::uint16_t port, unsigned size, std::span<const std::byte> from);
 
     struct Range {
         std::uint16_t first{}, last{};
@@ -86,6 +94,23 @@ class MmioBus {
     std::array<Range, 8> ranges_{};
     std::size_t count_{};
 };
+
+// One access after the other, of `size` bytes each.
+template <class In>
+void each_in(std::span<std::byte> to, unsigned size, In in) {
+    for (; to.size() >= size; to = to.subspan(size)) {
+        const std::uint32_t value = in();
+        std::memcpy(to.data(), &value, size);
+    }
+}
+template <class Out>
+void each_out(std::span<const std::byte> from, unsigned size, Out out) {
+    for (; from.size() >= size; from = from.subspan(size)) {
+        std::uint32_t value = 0;
+        std::memcpy(&value, from.data(), size);
+        out(value);
+    }
+}
 
 // Answers an access of any size to a device of 8-bit registers: one call a byte, low byte first.
 template <class In>

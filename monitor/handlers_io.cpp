@@ -26,6 +26,14 @@ class MachinePorts final : public emulator::Ports {
         vcpu_.trace_port(port, size);
         bus_.out(port, size, value);
     }
+    void in_run(std::uint16_t port, unsigned size, std::span<std::byte> to) override {
+        vcpu_.trace_port(port, size);
+        bus_.in_run(port, size, to);
+    }
+    void out_run(std::uint16_t port, unsigned size, std::span<const std::byte> from) override {
+        vcpu_.trace_port(port, size);
+        bus_.out_run(port, size, from);
+    }
 
   private:
     Vcpu& vcpu_;
@@ -45,6 +53,7 @@ class TimedBus final : public emulator::Bus {
         vm_.set_clock(cpu::rdtsc());
         return bus_.write(to, from);
     }
+    bool takes_runs(GuestPhys first, unsigned size) const override { return bus_.takes_runs(first, size); }
 
   private:
     Vm& vm_;

@@ -18,6 +18,8 @@ class Bus {
   public:
     [[nodiscard]] virtual bool read(GuestPhys from, std::span<std::byte> to) = 0;
     [[nodiscard]] virtual bool write(GuestPhys to, std::span<const std::byte> from) = 0;
+    // Whether these bytes of one page are RAM or nobody's: then one call may be for many operands, and succeeds.
+    virtual bool takes_runs(GuestPhys first, unsigned size) const = 0;
 
   protected:
     ~Bus() = default;
@@ -45,6 +47,9 @@ class Ports {
   public:
     virtual std::uint32_t in(std::uint16_t port, unsigned size) = 0;
     virtual void out(std::uint16_t port, unsigned size, std::uint32_t value) = 0;
+    // One access after the other, of `size` bytes each.
+    virtual void in_run(std::uint16_t port, unsigned size, std::span<std::byte> to) = 0;
+    virtual void out_run(std::uint16_t port, unsigned size, std::span<const std::byte> from) = 0;
 
   protected:
     ~Ports() = default;
@@ -57,6 +62,10 @@ class MachineBus final : public Bus {
     MachineBus(Memory& memory, MmioBus& mmio) : memory_(memory), mmio_(mmio) {}
     bool read(GuestPhys from, std::span<std::byte> to) override;
     bool write(GuestPhys to, std::span<const std::byte> from) override;
+    // A device's range begins with a page.
+    bool takes_runs(GuestPhys first, unsigned size) const override {
+        return !mmio_.claimed(first) && !mmio_.claimed(first + (size - 1));
+    }
 
   private:
     Memory& memory_;

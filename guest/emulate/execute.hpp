@@ -102,9 +102,10 @@ class Execution {
     Expected<void> string_move();
     Expected<void> string_compare();
     Expected<void> string_port();
+    unsigned port_run(unsigned most);
     Expected<Location> string_source();
     Expected<Location> string_destination(Access::Kind kind);
-    void advance_pointer(isa::Gpr r);
+    void advance_pointer(isa::Gpr r, unsigned iterations = 1);
     bool comparison_ends() const;
 
     // Operands. A memory destination that is read and written is located once, for writing.

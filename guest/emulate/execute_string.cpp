@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // String instructions, repeated or not (SDM volume 1, 7.3.9; volume 2, REP).
+#include <algorithm>
+
 #include "guest/emulate/execute.hpp"
 
 namespace bulkhead::guest::emulator {
@@ -29,10 +31,15 @@ Expected<Outcome> Execution::string() {
     unsigned budget = traced ? 1 : repeat_chunk;
     const unsigned size = insn_.address_size;
     bool finished = address_register(Gpr::RCX, size) == 0;
-    while (!finished && budget-- != 0) {
-        const auto done = string_iteration();
-        if (!done) return std::unexpected(done.error());
-        const std::uint64_t left = address_register(Gpr::RCX, size) - 1;
+    while (!finished && budget != 0) {
+        unsigned iterations = port_run(budget);
+        if (iterations == 0) {
+            const auto done = string_iteration();
+            if (!done) return std::unexpected(done.error());
+            iterations = 1;
+        }
+        budget -= iterations;
+        const std::uint64_t left = address_register(Gpr::RCX, size) - iterations;
         set_address_register(Gpr::RCX, size, left);
         finished = left == 0 || comparison_ends();
     }
@@ -67,8 +74,8 @@ Expected<Location> Execution::string_destination(Access::Kind kind) {
     return memory_.locate(isa::Segment::ES, address_register(Gpr::RDI, insn_.address_size), insn_.operand_size, kind);
 }
 
-void Execution::advance_pointer(Gpr r) {
-    const std::uint64_t size = insn_.operand_size;
+void Execution::advance_pointer(Gpr r, unsigned iterations) {
+    const std::uint64_t size = insn_.operand_size * iterations;
     const std::uint64_t step = flags_ & isa::rflags::DF ? 0 - size : size;
     set_address_register(r, insn_.address_size, cpu_.gpr(r) + step);
 }
@@ -143,6 +150,36 @@ Expected<void> Execution::string_port() {
     ports_->out(port, size, static_cast<std::uint32_t>(*value & mask_of(size)));
     advance_pointer(Gpr::RSI);
     return {};
+}
+
+// Many iterations of INS or OUTS at once, which disks' data pass by: how many were done. 0: the next one has to be done
+// by itself, as it may fault or reach a device.
+unsigned Execution::port_run(unsigned most) {
+    const bool in = insn_.operation == Operation::INS;
+    if ((!in && insn_.operation != Operation::OUTS) || !ports_ || flags_ & isa::rflags::DF) return 0;
+    std::array<std::byte, 512> bytes;
+    const unsigned size = insn_.operand_size, address_size = insn_.address_size;
+    const Gpr pointer = in ? Gpr::RDI : Gpr::RSI;
+    const std::uint64_t offset = address_register(pointer, address_size);
+    const std::uint64_t before_wrap = (mask_of(address_size) - offset) / size;
+    const auto wanted = static_cast<unsigned>(
+        std::min({address_register(Gpr::RCX, address_size), before_wrap, std::uint64_t{bytes.size() / size},
+                  std::uint64_t{most}}));
+    if (wanted < 2) return 0;
+    const auto run = memory_.locate_run(in ? isa::Segment::ES : insn_.memory.segment, offset, size, wanted,
+                                        in ? Access::Kind::write : Access::Kind::read);
+    if (run.count == 0) return 0;
+    const auto data = std::span{bytes}.first(run.count * size);
+    const auto port = static_cast<std::uint16_t>(cpu_.gpr(Gpr::RDX));
+    if (in) {
+        ports_->in_run(port, size, data);
+        memory_.write_run(run, data);
+    } else {
+        memory_.read_run(run, data);
+        ports_->out_run(port, size, data);
+    }
+    advance_pointer(pointer, run.count);
+    return run.count;
 }
 
 }  // namespace bulkhead::guest::emulator

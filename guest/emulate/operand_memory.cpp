@@ -120,6 +120,18 @@ Expected<Location> OperandMemory::locate(Segment name, std::uint64_t offset, uns
     return location;
 }
 
+// The first and the last one stand for those between them: limits are at ends, and a page has one translation.
+OperandMemory::Run OperandMemory::locate_run(Segment name, std::uint64_t offset, unsigned size, unsigned count,
+                                             Access::Kind kind) {
+    const auto first = locate(name, offset, size, kind);
+    if (!first || first->second_size != 0) return {};
+    const auto left_in_page = static_cast<unsigned>(page_size - first->first.offset_in(page_size));
+    count = std::min(count, left_in_page / size);
+    const auto last = locate(name, offset + (count - 1) * size, size, kind);
+    if (!last || !bus_.takes_runs(first->first, count * size)) return {};
+    return {first->first, count};
+}
+
 Expected<unsigned> OperandMemory::fetch(std::uint64_t rip, std::span<std::byte> to) {
     const auto first = linear(Segment::CS, rip, 1, Access::Kind::execute);
     if (!first) return stop(first.error());

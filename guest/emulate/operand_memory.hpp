@@ -45,6 +45,15 @@ class OperandMemory {
     Expected<void> read(const Location& location, std::span<std::byte> to);
     Expected<void> write(const Location& location, std::span<const std::byte> from);
 
+    // Operands of `size` bytes, at most `count`, from `offset` on, of which none faults and which the bus takes in one call.
+    struct Run {
+        GuestPhys first{};
+        unsigned count{};  // 0: the first one has to be located by itself
+    };
+    Run locate_run(isa::Segment segment, std::uint64_t offset, unsigned size, unsigned count, Access::Kind kind);
+    void read_run(const Run& run, std::span<std::byte> to) { static_cast<void>(bus_.read(run.first, to)); }
+    void write_run(const Run& run, std::span<const std::byte> from) { static_cast<void>(bus_.write(run.first, from)); }
+
     const isa::SegmentRegister& segment(isa::Segment s);
     bool canonical(std::uint64_t linear) const;
     // By the operands that were located, as bits of the pending debug exceptions.

@@ -19,6 +19,13 @@ struct AllPorts final : Ports {
     void out(std::uint16_t, unsigned size, std::uint32_t) override {
         require(size == 1 || size == 2 || size == 4, "a port access has 1, 2 or 4 bytes");
     }
+    void in_run(std::uint16_t, unsigned size, std::span<std::byte> to) override {
+        require(!to.empty() && to.size() % size == 0, "a run has whole accesses");
+        std::ranges::fill(to, std::byte{0x11});
+    }
+    void out_run(std::uint16_t, unsigned size, std::span<const std::byte> from) override {
+        require(!from.empty() && from.size() % size == 0, "a run has whole accesses");
+    }
 };
 
 void set_registers(fuzz::Input& in, FakeCpu& cpu, unsigned code) {
@@ -34,7 +41,7 @@ void set_registers(fuzz::Input& in, FakeCpu& cpu, unsigned code) {
 
 void check_accesses(const FakeBus& bus) {
     for (const FakeBus::Entry& entry : bus.log) {
-        require(entry.size >= 1 && entry.size <= 16, "an operand has 1 to 16 bytes");
+        require(entry.size >= 1 && entry.size <= (bus.runs ? 512 : 16), "an operand has 1 to 16 bytes");
         require(entry.address / page_size == (entry.address + entry.size - 1) / page_size, "it crosses no page");
     }
     require(bus.log.size() < 100'000, "an instruction ends, or stops to be gone on with");
@@ -52,6 +59,7 @@ FUZZ_TARGET(in) {
     if (in.chance()) translate.absent[in.any<std::uint8_t>() * page_size] = true;
     if (in.chance()) translate.read_only[in.any<std::uint8_t>() * page_size] = true;
     translate.absent.erase(code_at);
+    bus.runs = in.chance();
     const auto bytes = in.bytes(15);
     for (std::size_t i = 0; i < bytes.size(); ++i) bus.byte(code_at + i) = bytes[i];
 

@@ -444,6 +444,36 @@ TEST_F(AtaTest, DataOfAllSizes) {
     EXPECT_EQ(store.bytes[1028], std::byte{2});
 }
 
+// REP INS and REP OUTS pass many words at once; what comes of it is the same.
+TEST_F(AtaTest, RunsOfDataAreAsManyAccesses) {
+    std::vector<std::byte> bytes(512);
+    for (const unsigned size : {2u, 4u}) {
+        address(1, 2);
+        run(0x20);
+        EXPECT_EQ(interrupted(), ready | DRQ);
+        channel.in_run(data, size, bytes);
+        EXPECT_TRUE(std::ranges::equal(bytes, std::span{store.bytes}.subspan(512, 512)));
+        EXPECT_EQ(interrupted(), ready | DRQ);
+        channel.in_run(data, size, bytes);
+        EXPECT_TRUE(std::ranges::equal(bytes, std::span{store.bytes}.subspan(1024, 512)));
+        EXPECT_EQ(quiet(), ready);
+        channel.in_run(data, size, bytes);
+        EXPECT_EQ(bytes[0], std::byte{0}) << "outside of a transfer";
+
+        for (unsigned i = 0; i < 512; ++i) bytes[i] = static_cast<std::byte>(size * i);
+        address(7, 2);
+        run(0x30);
+        channel.out_run(data, size, bytes);
+        EXPECT_EQ(interrupted(), ready | DRQ);
+        EXPECT_TRUE(std::ranges::equal(bytes, std::span{store.bytes}.subspan(7 * 512, 512)));
+        channel.out_run(data, size, bytes);
+        EXPECT_EQ(interrupted(), ready);
+    }
+    std::array<std::byte, 2> statuses{};
+    channel.in_run(control, 1, statuses);
+    EXPECT_EQ(statuses[1], static_cast<std::byte>(ready));
+}
+
 // ---- writing
 
 TEST_F(AtaTest, WritesSectorsWithAnInterruptAfterEach) {

@@ -106,6 +106,7 @@ struct FakeBus final : guest::emulator::Bus {
     std::map<std::uint64_t, std::array<std::byte, page_size>> pages;
     std::vector<Entry> log;
     std::optional<std::uint64_t> refused;  // a page
+    bool runs{};                           // takes many operands in one access
 
     std::byte& byte(std::uint64_t address) { return pages[address & ~(page_size - 1)][address & (page_size - 1)]; }
 
@@ -121,6 +122,7 @@ struct FakeBus final : guest::emulator::Bus {
         for (std::size_t i = 0; i < from.size(); ++i) byte(to.value + i) = from[i];
         return true;
     }
+    bool takes_runs(GuestPhys, unsigned) const override { return runs; }
     template <class T>
     void put(std::uint64_t address, T value) {
         std::array<std::byte, sizeof value> bytes;

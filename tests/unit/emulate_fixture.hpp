@@ -29,6 +29,15 @@ struct FakePorts final : Ports {
     void out(std::uint16_t port, unsigned size, std::uint32_t value) override {
         log.emplace_back('o', port, size, value);
     }
+    void in_run(std::uint16_t port, unsigned size, std::span<std::byte> to) override {
+        ++runs;
+        guest::each_in(to, size, [&] { return in(port, size); });
+    }
+    void out_run(std::uint16_t port, unsigned size, std::span<const std::byte> from) override {
+        ++runs;
+        guest::each_out(from, size, [&](std::uint32_t value) { out(port, size, value); });
+    }
+    unsigned runs{};
 };
 
 class EmulateFixture : public testing::Test {

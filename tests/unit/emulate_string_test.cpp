@@ -124,6 +124,81 @@ TEST_F(EmulateString, StringPorts) {
     EXPECT_EQ(bus.get<std::uint32_t>(data_at), 0x11223344u);
 }
 
+// Many iterations at once differ in nothing from one after the other: in a page and over its end, to a limit, over the
+// end of 16-bit offsets, backwards, and where a page is absent.
+TEST_F(EmulateString, RunsOfPortAccesses) {
+    struct Case {
+        unsigned mode;
+        std::initializer_list<unsigned> code;
+        std::uint64_t pointer, count;
+        unsigned runs;  // how many there are at least, in the first chunk
+    };
+    const Case cases[] = {
+        {32, {0xf3, 0x66, 0x6d}, data_at, 256, 1},          // REP INSW: a sector
+        {32, {0xf3, 0x6d}, data_at + 6, 600, 4},            // REP INSD
+        {64, {0xf3, 0x6c}, data_at + 0xff0, 700, 2},        // REP INSB
+        {32, {0xf3, 0x66, 0x6f}, data_at + 0x801, 2000, 2}, // REP OUTSW, with an operand over the end of the page
+        {16, {0xf3, 0x6d}, 0xaaaafff0, 20, 1},              // over the end of the segment
+        {16, {0xf3, 0x6e}, 0xffc0, 100, 1},                 // REP OUTSB
+        {32, {0xf3, 0x6d}, 0x7f00, 100, 1},                 // into an absent page
+        {32, {0xf3, 0x66, 0x6f}, 0x7f00, 300, 1},
+        {32, {0xf3, 0x66, 0x6d}, data_at, 1, 0},
+        {32, {0xf3, 0x66, 0x6d}, data_at, 0, 0},
+        {32, {0x66, 0x6d}, data_at, 5, 0},                  // not repeated
+    };
+    translate.absent[0x8000] = true;
+    translate.frames[data_at + page_size] = 0x20000;
+    for (const Case& c : cases) {
+        for (const std::uint64_t flags : {std::uint64_t{isa::rflags::FIXED}, isa::rflags::FIXED | isa::rflags::DF}) {
+            const auto execute = [&](bool runs) {
+                bus = {};
+                bus.runs = runs;
+                ports = {};
+                cpu = {};
+                start(c.mode, c.code);
+                for (unsigned i = 0; i < 0x10000; i += 2) bus.put<std::uint16_t>(0x10000 + i, static_cast<std::uint16_t>(i));
+                if (c.mode == 16)
+                    for (auto& s : cpu.segments) s.limit = 0xffff;
+                cpu.flags = flags;
+                cpu.gprs[Gpr::RDX] = 0x1f0;
+                cpu.gprs[Gpr::RCX] = c.count;
+                cpu.gprs[Gpr::RDI] = cpu.gprs[Gpr::RSI] = c.pointer;
+                return run();
+            };
+            const Result one_by_one = execute(false);
+            const FakeCpu cpu_before = cpu;
+            const auto pages = bus.pages;
+            const auto log = ports.log;
+            EXPECT_EQ(ports.runs, 0u);
+            const Result in_runs = execute(true);
+            EXPECT_EQ(in_runs.outcome, one_by_one.outcome);
+            EXPECT_EQ(in_runs.fault.address, one_by_one.fault.address);
+            EXPECT_EQ(cpu.gprs.gpr, cpu_before.gprs.gpr) << c.pointer;
+            EXPECT_EQ(cpu.ip, cpu_before.ip);
+            EXPECT_EQ(ports.log, log);
+            EXPECT_EQ(bus.pages, pages);
+            if (flags & isa::rflags::DF) EXPECT_EQ(ports.runs, 0u);
+            else EXPECT_GE(ports.runs, c.runs) << c.pointer;
+        }
+    }
+}
+
+// Each iteration is followed by its trap.
+TEST_F(EmulateString, NoRunWhileTracing) {
+    start(32, {0xf3, 0x66, 0x6d});
+    bus.runs = true;
+    cpu.gprs[Gpr::RDI] = data_at;
+    cpu.gprs[Gpr::RCX] = 9;
+    cpu.flags |= isa::rflags::TF;
+    EXPECT_TRUE(run().single_step);
+    EXPECT_EQ(cpu.gprs[Gpr::RCX], 8u);
+    cpu.flags &= ~std::uint64_t{isa::rflags::TF};
+    cpu.breakpoint = data_at + 4;
+    EXPECT_EQ(run().breakpoints, 0u);
+    EXPECT_EQ(run().breakpoints, FakeCpu::met);
+    EXPECT_EQ(ports.log.size(), 3u);
+}
+
 TEST_F(EmulateString, InputFaultsBeforeThePortIsRead) {
     start(32, {0x6d});
     cpu.gprs[Gpr::RDI] = data_at;
