@@ -17,7 +17,15 @@ void ConsoleInput::connect(Uart& uart, I8042& controller) {
     controller_ = &controller;
 }
 
-void ConsoleInput::wait() { patience_.arm(timers_.now() + timers_.hz() / patience_per_second); }
+void ConsoleInput::wait() {
+    extensions_ = 0;
+    arm_patience();
+}
+
+void ConsoleInput::arm_patience() {
+    wrote_ = false;
+    patience_.arm(timers_.now() + timers_.hz() / patience_per_second);
+}
 
 // As long as keys are being typed, nothing overtakes them - unless the guest has begun to listen to the serial port.
 std::optional<std::uint8_t> ConsoleInput::get() {
@@ -58,6 +66,10 @@ void ConsoleInput::lose_patience() {
         return;
     }
     if (uart_->receive_interrupt_enabled() || !uart_->has_unread()) return;
+    if (wrote_ && extensions_ < most_extensions) {
+        ++extensions_;
+        return arm_patience();
+    }
     while (const auto byte = uart_->withdraw()) static_cast<void>(withdrawn_.push(*byte));
     typing_ = true;
     controller_->key_available();

@@ -16,14 +16,18 @@ class Uart;
 // Between the console and a machine that has a serial port and a keyboard, when one person types at both. What is typed
 // goes to the serial port. What the guest leaves unread there for a tenth of a second, with the port's receive
 // interrupt off, is typed at the keyboard instead, for programs that know no other: among them those that wait in INT
-// 16h, where Debian's sgabios looks at the serial port no more than once a call.
+// 16h, where Debian's sgabios looks at the serial port no more than once a call. A guest that is busy writing has more
+// time: one that draws a menu at the pace of its line looks at what was typed when it is done.
 class ConsoleInput final : public SerialPeer {
   public:
     ConsoleInput(TimerQueue& timers, SerialPeer& console);
     // Before anything is typed.
     void connect(Uart& uart, I8042& controller);
 
-    bool put(std::uint8_t byte) override { return console_.put(byte); }
+    bool put(std::uint8_t byte) override {
+        wrote_ = true;
+        return console_.put(byte);
+    }
     // The serial port asks, after each byte that the guest has read from it too.
     std::optional<std::uint8_t> get() override;
 
@@ -35,10 +39,12 @@ class ConsoleInput final : public SerialPeer {
   private:
     // A BIOS keeps 15 keys for a program that is busy: who types faster than it reads loses some.
     static constexpr std::uint64_t patience_per_second = 10, keys_per_second = 50;
+    static constexpr unsigned most_extensions = 19;  // of its patience, for a guest that writes
 
     void lose_patience();
     void next_is_due();
     void wait();
+    void arm_patience();
 
     TimerQueue& timers_;
     SerialPeer& console_;
@@ -46,6 +52,8 @@ class ConsoleInput final : public SerialPeer {
     I8042* controller_{};
     Timer patience_, pace_;
     Ring<std::uint8_t, 16> withdrawn_;  // from the serial port, to be typed
+    unsigned extensions_{};
+    bool wrote_{};  // since the last extension
     bool typing_{};
 };
 

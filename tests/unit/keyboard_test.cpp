@@ -190,6 +190,26 @@ TEST_F(ConsoleInputTest, WhatNobodyReadsThereIsTypedAtTheKeyboard) {
     EXPECT_FALSE(serial_waits());
 }
 
+TEST_F(ConsoleInputTest, AGuestThatWritesHasMoreTime) {
+    const auto write_for = [&](unsigned ms) {
+        for (unsigned past = 0; past < ms; past += 50) {
+            uart.out(0x3f8, 1, '.');
+            pass_ms(50);
+        }
+    };
+    type("a");
+    write_for(1000);
+    EXPECT_EQ(serial(), "a");
+    type("b");
+    write_for(1000);
+    EXPECT_FALSE(key_waits());
+    pass_ms(110);
+    EXPECT_EQ(keys(20), (Bytes{0x30, 0xb0})) << "it has stopped writing";
+    type("c");
+    write_for(2100);
+    EXPECT_EQ(keys(20), (Bytes{0x2e, 0xae})) << "one that never stops gets its keys, too";
+}
+
 TEST_F(ConsoleInputTest, KeysComeInOrderAndNoFasterThan50ASecond) {
     const std::string text = "the quick brown fox jumps over the lazy dog";
     type(text.substr(0, 20));
