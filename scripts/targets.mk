@@ -69,7 +69,7 @@ lint: ## check the arrows between the rooms and the licence lines
 
 clean: ## remove what was built, but for the packages that were fetched
 	@find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guests -exec rm -rf {} + 2>/dev/null || true
-	@find $(BUILD)/guests -type f ! -name 'vmlinuz*' ! -name 'busybox*' ! -name 'memtest*' ! -name '*bios.bin' ! -name 'ovmf.fd' ! -name 'ipxe*' -delete 2>/dev/null || true
+	@find $(BUILD)/guests -type f ! -name 'vmlinuz*' ! -name 'busybox*' ! -name 'memtest*' ! -name '*bios.bin' ! -name 'ovmf.fd' ! -name 'ipxe*' ! -name '*.ko' -delete 2>/dev/null || true
 
 # ---- guests ---------------------------------------------------------------------------------------------------------
 GUEST_FILES := $(BUILD)/guests
@@ -84,7 +84,9 @@ $(FIRMWARE) &: scripts/fetch-packages
 	scripts/fetch-packages $(GUEST_FILES) 'seabios.bin=seabios:usr/share/seabios/bios-256k.bin' \
 		'sgabios.bin=qemu-system-data:usr/share/qemu/sgabios.bin' 'ovmf.fd=ovmf:usr/share/ovmf/OVMF.fd'
 
-$(GUEST_FILES)/vmlinuz $(GUEST_FILES)/busybox &: scripts/fetch-guests
+# The modules are of the kernel's very version.
+GUEST_MODULES := $(patsubst %,$(GUEST_FILES)/modules/%.ko,scsi_common scsi_mod sd_mod sr_mod cdrom libata ata_piix isofs)
+$(GUEST_FILES)/vmlinuz $(GUEST_FILES)/busybox $(GUEST_MODULES) &: scripts/fetch-guests
 	scripts/fetch-guests $(GUEST_FILES)
 
 MAKE_INITRAMFS = scripts/make-initramfs $@ --busybox $(GUEST_FILES)/busybox init@bin/busybox \
@@ -134,10 +136,12 @@ TEST_PROGRAMS := $(patsubst tests/system/guests/%.cpp,$(GUEST_FILES)/tests/%.bin
 MULTIBOOT_PROGRAMS := $(patsubst tests/system/multiboot/%.cpp,$(GUEST_FILES)/tests/%.elf,$(wildcard tests/system/multiboot/*.cpp)) \
 	$(GUEST_FILES)/tests/addressed.bin
 BENCH_PROGRAMS := $(GUEST_FILES)/bench/cpuid.bin
+TEST_DISKS := $(patsubst %,$(GUEST_FILES)/tests/%,floppy.img polling.img disk.img memtest.img ipxe.img linux.img menu.iso)
+MAKE_DISK := scripts/make-disk $(patsubst %,scripts/harness/%.py,disk floppy image)
 PROGRAM_START := $(BUILD)/programs/tests/system/guests/start.S.o
 
 .PHONY: test-guests bench-guests
-test-guests: $(TEST_PROGRAMS) $(MULTIBOOT_PROGRAMS) $(GUEST_FILES)/tests/floppy.img $(GUEST_FILES)/tests/disk.img $(GUEST_FILES)/tests/memtest.bin $(GUEST_FILES)/tests/ipxe.bin $(GUEST_FILES)/tests/vmlinux $(GUEST_FILES)/tests/initramfs.cpio
+test-guests: $(TEST_PROGRAMS) $(MULTIBOOT_PROGRAMS) $(TEST_DISKS) $(GUEST_FILES)/tests/vmlinux $(GUEST_FILES)/tests/initramfs.cpio
 bench-guests: $(BENCH_PROGRAMS) $(GUEST_FILES)/bench/initramfs.cpio
 
 $(BUILD)/programs/%.o: % scripts/targets.mk
@@ -172,7 +176,11 @@ $(GUEST_FILES)/tests/addressed.bin: $(MULTIBOOT_OBJECTS)/addresses.S.o $(MULTIBO
 	$(program)
 
 # A 1440 KiB floppy: its first sector is what firmware loads at 7C00h.
-$(GUEST_FILES)/tests/floppy.img: $(BUILD)/programs/tests/system/floppy/floppy.S.o
+$(BUILD)/programs/tests/system/floppy/polling.S.o: tests/system/floppy/floppy.S scripts/targets.mk
+	@mkdir -p $(@D)
+	$(call say,CXX)$(CXX) -m32 -MMD -MP -DPOLLING -c $< -o $@
+
+$(GUEST_FILES)/tests/floppy.img $(GUEST_FILES)/tests/polling.img: $(GUEST_FILES)/tests/%.img: $(BUILD)/programs/tests/system/floppy/%.S.o
 	@mkdir -p $(@D)
 	ld -m elf_i386 -Ttext=0x7c00 -e _start --oformat=binary $< -o $@
 
@@ -183,6 +191,22 @@ $(GUEST_FILES)/tests/disk.img: $(BUILD)/programs/tests/system/disk/disk.S.o
 
 $(GUEST_FILES)/tests/memtest.bin $(GUEST_FILES)/tests/ipxe.bin &: scripts/fetch-packages
 	scripts/fetch-packages $(@D) 'memtest.bin=memtest86+:boot/memtest86+x64.bin' 'ipxe.bin=ipxe:boot/ipxe.lkrn'
+
+$(GUEST_FILES)/tests/memtest.img $(GUEST_FILES)/tests/ipxe.img: $(GUEST_FILES)/tests/%.img: tests/system/grub/%.cfg $(GUEST_FILES)/tests/%.bin $(MAKE_DISK)
+	scripts/make-disk floppy $@ $< $*.bin=$(GUEST_FILES)/tests/$*.bin
+
+# What GRUB boots: a hard disk with Debian's Linux, whose initramfs has the drivers for the disk, and a disc.
+$(GUEST_FILES)/tests/linux.cpio: scripts/make-initramfs tests/system/grub/rc $(GUEST_FILES)/busybox $(GUEST_MODULES)
+	@mkdir -p $(@D)
+	scripts/make-initramfs $@ --busybox $(GUEST_FILES)/busybox init@bin/busybox etc/inittab=examples/initramfs/inittab \
+		etc/rc=tests/system/grub/rc $(foreach module,$(GUEST_MODULES),modules/$(notdir $(module))=$(module)) \
+		proc=/ sys=/ tmp=/ root=/ disk=/ disc=/
+
+$(GUEST_FILES)/tests/linux.img: tests/system/grub/linux.cfg $(GUEST_FILES)/vmlinuz $(GUEST_FILES)/tests/linux.cpio $(MAKE_DISK)
+	scripts/make-disk disk $@ $< boot/vmlinuz=$(GUEST_FILES)/vmlinuz boot/initramfs.cpio=$(GUEST_FILES)/tests/linux.cpio
+
+$(GUEST_FILES)/tests/menu.iso: tests/system/grub/menu.cfg $(GUEST_FILES)/tests/memtest.bin $(GUEST_FILES)/tests/report.elf $(MAKE_DISK)
+	scripts/make-disk disc $@ $< boot/memtest.bin=$(GUEST_FILES)/tests/memtest.bin boot/report.elf=$(GUEST_FILES)/tests/report.elf
 
 # The ELF kernel that is packed in the bzImage, for the PVH loader.
 $(GUEST_FILES)/tests/vmlinux: scripts/extract-vmlinux $(GUEST_FILES)/vmlinuz

@@ -15,12 +15,11 @@ CORE_SECTOR = 0x5c  # in GRUB's boot sector: where its core begins, 64 bits
 REST_SECTOR = SECTOR - 12  # in the core's first sector: where it goes on, 64 bits
 
 
-def grub_floppy(commands, files):
-    """The image. `commands` are GRUB's; it finds the files (name -> path) in (fd0)/."""
+def grub_floppy(output, commands, files):
+    """Writes the image. `commands` is a file of what GRUB executes; it finds the files (name -> path) in (fd0)/."""
     with tempfile.TemporaryDirectory(prefix="bulkhead-floppy-") as temporary:
         work = pathlib.Path(temporary)
-        (work / "commands").write_text("".join(line + "\n" for line in commands))
-        _run("grub-mkimage", "-O", "i386-pc", "-p", "(fd0)/", "-c", work / "commands", "-o", work / "core.img", *MODULES)
+        _run("grub-mkimage", "-O", "i386-pc", "-p", "(fd0)/", "-c", commands, "-o", work / "core.img", *MODULES)
         _run("mformat", "-C", "-f", "1440", "-i", work / "floppy.img", "::")
         for name, path in {"core.img": work / "core.img", **files}.items():
             _run("mcopy", "-i", work / "floppy.img", path, f"::{name}")
@@ -30,4 +29,4 @@ def grub_floppy(commands, files):
     struct.pack_into("<Q", boot, CORE_SECTOR, FIRST_DATA_SECTOR)
     image[:SECTOR] = boot
     struct.pack_into("<Q", image, FIRST_DATA_SECTOR * SECTOR + REST_SECTOR, FIRST_DATA_SECTOR + 1)
-    return bytes(image)
+    pathlib.Path(output).write_bytes(image)

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from console_link import PartitionState  # noqa: E402,F401
-from harness import floppy, guests_conf, image, machine, paths  # noqa: E402,F401
+from harness import guests_conf, image, machine, paths  # noqa: E402,F401
 from harness.machine import BOCHS_INSTRUCTIONS_PER_SECOND as TICKS_PER_SECOND  # noqa: E402,F401
 from harness.session import HYPERVISOR, Died, Ended, Session, SessionError, Timeout  # noqa: E402,F401
 

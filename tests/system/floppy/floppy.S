@@ -109,6 +109,12 @@ rest:
     call print
 
 keys:
+#ifdef POLLING
+    // sgabios, without anybody who types at the keyboard in its place, cannot wake who waits in INT 16h.
+    mov ah, 1
+    int 0x16
+    jz keys
+#endif
     xor ah, ah
     int 0x16
     cmp al, '1'
