@@ -9,6 +9,9 @@ import re
 CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][A-Z0-9]|[=>78cDEHM])")
 # A machine that switches itself off loses what its UART has not sent: the 16 bytes of a FIFO and the one on its way.
 UART_HOLDS = 17
+# What a PC's firmware says: from the first line of sgabios, which it runs at each start, to that of what it boots from.
+FIRMWARE_STARTS = re.compile(r"Google, Inc\.")
+FIRMWARE_BOOTS = re.compile(r"Booting from .*\.\.\.|Boot failed: .*|\d+MB medium detected")
 
 
 @dataclasses.dataclass
@@ -24,6 +27,18 @@ def lines(text):
     """Lines that have something in them."""
     pieces = CONTROL.sub("\n", text).replace("\r", "\n").split("\n")
     return [piece.rstrip() for piece in pieces if piece.strip()]
+
+
+def without_firmware(all_lines):
+    """Lines that a program wrote, and not the firmware that started it, which is another one on the bare machine."""
+    kept, speaks = [], False
+    for line in all_lines:
+        speaks = speaks or bool(FIRMWARE_STARTS.fullmatch(line))
+        boots = bool(FIRMWARE_BOOTS.fullmatch(line))
+        if not speaks and not boots:
+            kept.append(line)
+        speaks = speaks and not boots
+    return kept
 
 
 def complete(cut, whole):

@@ -8,8 +8,9 @@ import tomllib
 from harness import paths
 
 LOADERS = ("linux", "pvh", "multiboot", "flat", "bios", "uefi")
-KERNEL_LOADERS = ("linux", "pvh", "multiboot", "flat")
-DISKS = ("disk", "floppy", "cdrom")
+FIRMWARE = {"bios": "seabios.bin", "uefi": "ovmf.fd"}  # of the guest; the loaders that start with one
+VGABIOS = "sgabios.bin"
+MAX_DRIVES = 4  # disks and CDs
 ENDS = {"debug-exit": "debug-exit", "debug exit": "debug-exit", "power-off": "power-off", "power off": "power-off"}
 MAX_CPUS = 16
 NAME = re.compile(r"[A-Za-z0-9_-]{1,31}")
@@ -40,22 +41,40 @@ class Deviation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Send:
+    """What is typed once the console shows something."""
+    after: re.Pattern  # of bytes, behind what the one before it waited for
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Description:
     source: pathlib.Path
     name: str
     loader: str
-    file: pathlib.Path
+    file: pathlib.Path  # None: the loader starts with firmware
     passes: re.Pattern
     end: object  # "debug-exit", "power-off", or a compiled expression
     cmdline: str = ""
     modules: tuple = ()  # of (path, string)
     initrd: pathlib.Path = None
+    firmware: pathlib.Path = None  # the guest's
+    vgabios: pathlib.Path = None  # an option ROM, of both machines
+    disks: tuple = ()
+    cdroms: tuple = ()
+    floppy: pathlib.Path = None
+    send: tuple = ()
     cpus: tuple = (1,)
     memory: int = 128  # MiB
     timeout_s: int = 300
     fail: re.Pattern = None  # lines that must not be there, even when both sides have them
     ignore: tuple = ()
     deviations: tuple = ()
+
+    @property
+    def drives(self):
+        """The kind and the image of each, in the order in which they are on the IDE controller's cables."""
+        return tuple(("disk", path) for path in self.disks) + tuple(("cdrom", path) for path in self.cdroms)
 
 
 class _Table:
@@ -77,9 +96,9 @@ class _Table:
             self.error(key, f"expected {' or '.join(_KIND_NAMES[k] for k in _kinds(kind))}, found {value!r}")
         return value
 
-    def text(self, key, default=None, required=False):
+    def text(self, key, default=None, required=False, blank=False):
         value = self.take(key, str, default, required)
-        if required and not value.strip():
+        if required and not blank and not value.strip():
             self.error(key, "is empty")
         return value
 
@@ -102,8 +121,18 @@ class _Table:
     def file(self, key, required=False):
         """A file beside the description, or among what the build makes for guests."""
         value = self.text(key, required=required)
-        if value is None:
-            return None
+        return None if value is None else self.find(key, value)
+
+    def files(self, key):
+        """One file, or a list of them."""
+        value = self.take(key, (str, list), [])
+        names = value if isinstance(value, list) else [value]
+        for name in names:
+            if not isinstance(name, str):
+                self.error(key, f"expected a file, or a list of files, found {value!r}")
+        return tuple(self.find(key, name) for name in names)
+
+    def find(self, key, value):
         for place in (self.source.parent / value, paths.GUESTS / value):
             if place.is_file():
                 return place.resolve()
@@ -148,6 +177,34 @@ def _deviation(table):
     return entry
 
 
+def _send(table):
+    after = table.regex("after", required=True)
+    entry = Send(re.compile(after.pattern.encode(), re.MULTILINE), table.text("text", required=True, blank=True))
+    table.end()
+    return entry
+
+
+def _check_loader(table, description):
+    """What a loader has, and what only another one has."""
+    starts_with_firmware = description.loader in FIRMWARE
+    for key, kept in (("firmware", starts_with_firmware), ("vgabios", description.loader == "bios"),
+                      ("floppy", description.loader == "bios"), ("drives", starts_with_firmware)):
+        if getattr(description, key) and not kept:
+            table.error("disk" if key == "drives" else key,
+                        f"is for {'bios' if key in ('vgabios', 'floppy') else 'bios and uefi'}; the loader is '{description.loader}'")
+    if starts_with_firmware and (description.file or description.cmdline):
+        table.error("file" if description.file else "cmdline",
+                    f"'{description.loader}' boots from 'disk', 'floppy' or 'cdrom'")
+    if description.loader == "bios" and not description.drives and not description.floppy:
+        table.error("disk", "'bios' wants a 'disk', 'floppy' or 'cdrom'")
+    if len(description.drives) > MAX_DRIVES:
+        table.error("disk", f"expected at most {MAX_DRIVES}, 'disk' and 'cdrom' together")
+    if description.initrd and description.loader not in ("linux", "pvh"):
+        table.error("initrd", f"is for Linux; the loader is '{description.loader}'")
+    if description.modules and description.loader != "multiboot":
+        table.error("modules", f"are for Multiboot; the loader is '{description.loader}'")
+
+
 def _cpus(table):
     value = table.take("cpus", (int, list), 1)
     numbers = value if isinstance(value, list) else [value]
@@ -171,27 +228,24 @@ def parse(source, text):
     loader = table.text("loader", required=True)
     if loader not in LOADERS:
         table.error("loader", f"expected one of {', '.join(LOADERS)}, found '{loader}'")
-    if loader not in KERNEL_LOADERS:
-        table.error("loader", f"'{loader}' is not built yet: guests have no firmware and no disks")
-    for disk in DISKS:
-        if disk in table.values:
-            table.error(disk, "not built yet: guests have no disks")
+    for key, value in (("firmware", FIRMWARE.get(loader)), ("vgabios", VGABIOS if loader == "bios" else None)):
+        if value:
+            table.values.setdefault(key, value)
     end = table.text("end", required=True)
     description = Description(
-        source=source, name=name, loader=loader, file=table.file("file", required=True),
+        source=source, name=name, loader=loader, file=table.file("file", required=loader not in FIRMWARE),
         passes=table.regex("pass", required=True), end=ENDS.get(end) or table.compile("end", end),
         cmdline=" ".join(table.text("cmdline", "").split()),
         modules=tuple(_module(module) for module in table.tables("modules")), initrd=table.file("initrd"),
+        firmware=table.file("firmware"), vgabios=table.file("vgabios"), disks=table.files("disk"),
+        cdroms=table.files("cdrom"), floppy=table.file("floppy"), send=tuple(_send(entry) for entry in table.tables("send")),
         cpus=_cpus(table), memory=table.number("memory", 128, 2, 3072),
         timeout_s=table.number("timeout_s", 300, 1, 24 * 3600),
         fail=table.regex("fail"), ignore=tuple(_ignore(entry) for entry in table.tables("ignore")),
         deviations=tuple(_deviation(entry) for entry in table.tables("deviation")))
     if description.memory % 2:
         table.error("memory", f"expected an even number of MiB, found {description.memory}")
-    if description.initrd and loader not in ("linux", "pvh"):
-        table.error("initrd", f"is for Linux; the loader is '{loader}'")
-    if description.modules and loader != "multiboot":
-        table.error("modules", f"are for Multiboot; the loader is '{loader}'")
+    _check_loader(table, description)
     table.end()
     return description
 

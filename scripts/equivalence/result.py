@@ -30,6 +30,8 @@ class Result:
 
 def judge(what, cpus, apic_virtualization, bare, guest):
     bare_lines, guest_lines = comparison.lines(bare.text), comparison.lines(guest.text)
+    if what.loader == "bios":
+        bare_lines, guest_lines = map(comparison.without_firmware, (bare_lines, guest_lines))
     if bare.switched_off:
         bare_lines = comparison.complete(bare_lines, guest_lines)
     return Result(what, cpus, apic_virtualization, bare, guest, comparison.compare(bare_lines, guest_lines, what))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two runs of an image: on the bare machine, and as a guest."""
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -10,7 +11,10 @@ import tempfile
 from harness import account, guests_conf, image, machine, paths
 from harness.session import CONSOLE, HYPERVISOR, Died, PartitionState, Session, SessionError
 
+from .description import FIRMWARE
+
 HYPERVISOR_MEMORY = 128  # MiB, for the hypervisor and what GRUB leaves behind
+MAX_DISK_MEMORY = 256  # MiB
 QUIT_PATIENCE = 60
 # Until a bare machine, stopped at its debug exit, has sent the rest of what it wrote: seconds without a byte.
 DRAIN = 0.5
@@ -30,6 +34,10 @@ class Outcome:
 # ---- what both have
 
 def _wait_end(description, session, name, is_over):
+    for step in description.send:
+        if not session.expect(name, step.after.pattern, description.timeout_s, unless=is_over):
+            break
+        session.send(name, step.text, description.timeout_s)
     regex = description.end if isinstance(description.end, re.Pattern) else None
     return session.wait_end_of(name, regex, is_over, description.timeout_s)
 
@@ -82,15 +90,25 @@ def _bare_image(description):
     return boot_image
 
 
-def run_bare(description, cpus, log):
+def _bare_machine(description, cpus):
+    """The settings of the machine, and the image that GRUB boots there, or a context without one."""
+    common = {"machine": "bochs", "cpus": cpus, "one_package": cpus > 1, "memory": description.memory}
+    if description.loader in FIRMWARE:
+        firmware = {"bios": description.firmware} if description.loader == "uefi" else {"option_rom": description.vgabios}
+        # One step, so that what is counted begins at the reset.
+        return machine.Settings(**common, **firmware, debugger=("s", "c"), strict_msrs=False, drives=description.drives,
+                                floppy=description.floppy, show_debug_exit=True), contextlib.nullcontext()
     entry = _entry(description)
     commands = (f"pb 0x{entry[0]:x}{entry[1]}", "c", "d 1", "c") if entry else ("c",)
-    settings = machine.Settings(machine="bochs", cpus=cpus, one_package=cpus > 1, memory=description.memory,
-                                debugger=commands,
-                                strict_msrs=description.loader != "linux",
-                                show_debug_exit=description.loader in ("multiboot", "flat"))
+    return machine.Settings(**common, debugger=commands, strict_msrs=description.loader != "linux",
+                            show_debug_exit=description.loader in ("multiboot", "flat")), \
+        image.quick_disc(_bare_image(description))
+
+
+def run_bare(description, cpus, log):
+    settings, disc = _bare_machine(description, cpus)
     outcome = Outcome()
-    with image.quick_disc(_bare_image(description)) as path, Session(settings, path, framed=False, log=log) as session:
+    with disc as path, Session(settings, path, framed=False, log=log) as session:
         emulator = session.emulator
         try:
             outcome.text, by_regex = _wait_end(description, session, CONSOLE,
@@ -119,25 +137,36 @@ def _how_bare_ended(outcome, description, emulator):
 
 # ---- as a guest
 
-def _guest_config(description, cpus, directory, extra):
+def _disk_memory(description):
+    """MiB in which all that the disks hold can be written anew, within reason."""
+    size = sum(path.stat().st_size for path in description.disks)
+    return min((size >> 20) + 2 & ~1, MAX_DISK_MEMORY) if size else 0
+
+
+def guest_config(description, cpus, directory, extra):
     """guests.conf in a directory, beside links to the files that it names."""
     def link(name, path):
         (directory / name).symlink_to(path)
         return name
 
+    keys = {"memory": f"{description.memory}M", "vcpus": cpus, "loader": description.loader, "paravirt": "none",
+            "serial-pace": "yes"}
     cmdline = description.cmdline
     if description.loader == "linux":
         cmdline = f"BOOT_IMAGE=/boot/00 {cmdline}".rstrip()  # as GRUB has it
-    keys = {"memory": f"{description.memory}M", "vcpus": cpus, "loader": description.loader,
-            "kernel": link("image", description.file), "paravirt": "none", "serial-pace": "yes"}
-    if description.initrd:
-        keys["initrd"] = link("initrd", description.initrd)
     if cmdline and description.loader != "flat":
         keys["cmdline"] = cmdline
-    if description.loader in ("multiboot", "flat"):
+    for key, path in (("kernel", description.file), ("initrd", description.initrd), ("firmware", description.firmware),
+                      ("vgabios", description.vgabios), ("floppy", description.floppy)):
+        if path:
+            keys[key] = link(key, path)
+    if description.loader != "linux":
         keys["debug-exit"] = "yes"  # the bare emulator has a switch at port 8900h
+    if disks := _disk_memory(description):
+        keys["disk-memory"] = f"{disks}M"
     keys.update(extra)
     lines = [f"{key} = {value}" for key, value in keys.items()]
+    lines += [f"{kind} = {link(f'{kind}{number}', path)}" for number, (kind, path) in enumerate(description.drives)]
     lines += [f"module = {link(f'module{number}', path)} {string}".rstrip()
               for number, (path, string) in enumerate(description.modules)]
     config = directory / "guests.conf"
@@ -149,7 +178,7 @@ def run_guest(description, cpus, log, host_cpus=None, options=(), extra=None):
     name = description.name
     outcome = Outcome()
     with tempfile.TemporaryDirectory(prefix="bulkhead-guest-") as directory:
-        guests = guests_conf.load(_guest_config(description, cpus, pathlib.Path(directory), extra or {}))
+        guests = guests_conf.load(guest_config(description, cpus, pathlib.Path(directory), extra or {}))
         try:
             guests.check()
         except guests_conf.ConfigError as error:
@@ -157,7 +186,7 @@ def run_guest(description, cpus, log, host_cpus=None, options=(), extra=None):
             return outcome
         boot_image = image.hypervisor_image(paths.HYPERVISOR, guests, ["console=framed", *options])
         files = sum(os.path.getsize(path) for path in guests.modules.values())
-        memory = description.memory + HYPERVISOR_MEMORY + 2 * (files >> 20)
+        memory = description.memory + _disk_memory(description) + HYPERVISOR_MEMORY + 2 * (files >> 20)
         settings = machine.Settings(machine="bochs", cpus=host_cpus or cpus, memory=memory)
         with image.quick_disc(boot_image) as path, Session(settings, path, guests=guests.names, log=log) as session:
             partition = session.partitions[name]

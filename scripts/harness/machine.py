@@ -21,6 +21,9 @@ QEMU = "qemu-system-x86_64"
 DEBUG_EXIT = re.compile(r"^(\d+)d\[.*unmapped: \d+-bit write to 00f4 = ([0-9a-f]+)", re.MULTILINE)
 SHUTDOWN = "Shutdown port: shutdown requested"
 INTERRUPT_PATIENCE = 10  # seconds
+OPTION_ROM_AT = 0xd0000
+ATA_CHANNELS = ((0x1f0, 0x3f0, 14), (0x170, 0x370, 15))
+FLOPPIES = {160: "160k", 180: "180k", 320: "320k", 360: "360k", 720: "720k", 1200: "1_2", 1440: "1_44", 2880: "2_88"}  # KiB
 KINDS = ("bochs", "qemu", "qemu-tcg")
 
 
@@ -42,6 +45,10 @@ class Settings:
     strict_msrs: bool = True  # an unknown MSR is a #GP as on hardware; Linux booted bare cannot take it on Bochs
     one_package: bool = False  # several CPUs are cores of one package, not packages; Bochs only
     show_debug_exit: bool = False  # note what is written to port 0F4h; Bochs only
+    # What a machine has to boot from without an image. What is written to a disk is gone with the run. Bochs only.
+    drives: tuple = ()  # at most 4 of ("disk" or "cdrom", path): primary master and slave, secondary master and slave
+    floppy: pathlib.Path = None
+    option_rom: pathlib.Path = None
 
 
 def nested_vmx(cpu="host"):
@@ -92,7 +99,7 @@ class Emulator:
 
     def start(self, directory, image, terminal):
         self.directory = pathlib.Path(directory)
-        command = self.command(pathlib.Path(image), terminal)
+        command = self.command(image, terminal)
         try:
             with open(self.directory / "emulator.log", "wb") as log:
                 self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -132,15 +139,13 @@ class Bochs(Emulator):
         configuration = f"""\
 config_interface: textconfig
 display_library: rfb, options="timeout=0"
-romimage: file=/usr/share/bochs/{settings.bios}
+romimage: file={pathlib.Path("/usr/share/bochs") / settings.bios}
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 cpu: model={self.model}, count={cpus}, ips={BOCHS_INSTRUCTIONS_PER_SECOND}, reset_on_triple_fault=0, \
 ignore_bad_msrs={int(not settings.strict_msrs)}
 memory: guest={settings.memory}, host={min(settings.memory, 2048)}
 clock: {clock}
-ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
-ata0-master: type=cdrom, path={image}, status=inserted
-boot: cdrom
+{self._disks(image)}
 com1: enabled=1, mode=term, dev={terminal}
 sound: driver=dummy
 log: {self.directory / "bochs.log"}
@@ -152,6 +157,31 @@ debug: action=ignore{", unmapped=report" if settings.show_debug_exit else ""}
         (self.directory / "bochsrc").write_text(configuration)
         (self.directory / "debugger").write_text("".join(line + "\n" for line in settings.debugger))
         return ["bochs", "-q", "-f", self.directory / "bochsrc", "-rc", self.directory / "debugger"]
+
+    def _disks(self, image):
+        """The lines of what the machine can boot from: the image of a disc, or what the settings have."""
+        settings = self.settings
+        drives = (("cdrom", image),) if image else settings.drives
+        lines = []
+        for number, (kind, path) in enumerate(drives):
+            command, control, irq = ATA_CHANNELS[number // 2]
+            place = f"ata{number // 2}-{('master', 'slave')[number % 2]}"
+            if place.endswith("master"):
+                lines.append(f"ata{number // 2}: enabled=1, ioaddr1={command:#x}, ioaddr2={control:#x}, irq={irq}")
+            lines.append(f"{place}: type=cdrom, path={path}, status=inserted" if kind == "cdrom" else
+                         f"{place}: type=disk, path={path}, mode=volatile, journal={self.directory / place}")
+        if settings.floppy:
+            copy = self.directory / "floppy.img"
+            shutil.copyfile(settings.floppy, copy)
+            size = FLOPPIES.get(copy.stat().st_size // 1024, "image")
+            lines.append(f"floppya: {size}={copy}, status=inserted")
+        kinds = [kind for kind, _ in drives]
+        order = ["floppy"] * bool(settings.floppy) + ["disk"] * ("disk" in kinds) + ["cdrom"] * ("cdrom" in kinds)
+        if order:
+            lines.append(f"boot: {', '.join(order)}")
+        if settings.option_rom:
+            lines.append(f"optromimage1: file={settings.option_rom}, address={OPTION_ROM_AT:#x}")
+        return "\n".join(lines)
 
     def _log(self):
         try:

@@ -117,7 +117,7 @@ class Session:
 
     def __init__(self, settings, image, guests=(), log=None, framed=True):
         self.settings = settings
-        self.image = pathlib.Path(image)
+        self.image = pathlib.Path(image) if image else None
         self.framed = framed
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="bulkhead-run-"))
         self.log = pathlib.Path(log) if log else self.directory
@@ -193,8 +193,9 @@ class Session:
 
     # ---- talk
 
-    def expect(self, guest, pattern, timeout=120):
-        """Waits for a regular expression in what the guest writes after the last match; gives the match (of bytes)."""
+    def expect(self, guest, pattern, timeout=120, unless=lambda: False):
+        """Waits for a regular expression in what the guest writes after the last match; gives the match (of bytes), or
+        False if `unless` is true before."""
         partition = self._partition(guest)
         regex = re.compile(pattern.encode() if isinstance(pattern, str) else pattern, re.MULTILINE)
 
@@ -202,7 +203,7 @@ class Session:
             match = regex.search(bytes(partition.text), partition.cursor)
             if match:
                 partition.cursor = match.end()
-            return match
+            return match or (False if unless() else None)
 
         return self._wait(look, timeout, f"{regex.pattern.decode('utf-8', 'replace')!r}", guest)
 

@@ -8,7 +8,7 @@ EQUIVALENCE_KERNELS := $(EQUIVALENCE)/vmlinuz-amd64 $(EQUIVALENCE)/memtest86+x64
 
 .PHONY: equivalence-images equivalence-programs
 equivalence-images: equivalence-programs $(EQUIVALENCE)/initramfs.cpio $(EQUIVALENCE)/initramfs-686.cpio $(EQUIVALENCE)/vmlinuz-686 \
-		$(EQUIVALENCE_KERNELS)
+		$(EQUIVALENCE_KERNELS) $(TEST_DISKS)
 equivalence-programs: $(EQUIVALENCE_IMAGES)
 
 $(EQUIVALENCE_KERNELS) &: scripts/fetch-packages

@@ -58,12 +58,16 @@ ignore = [{ line = 'x', reason = "why" }]
     (("name = \"one\"", ""), "name: must be given"),
     (("\"one\"", "\"two words\""), "name: expected"),
     (("multiboot", "tape"), "loader: expected one of"),
-    (("multiboot", "uefi"), "loader: 'uefi' is not built yet"),
+    (("multiboot", "uefi"), "file: 'uefi' boots from 'disk', 'floppy' or 'cdrom'"),
     (("image.elf", "absent.elf"), "file: there is no file 'absent.elf'"),
     (("^done$", "(done"), "pass: '(done' is no regular expression"),
     (("\"debug-exit\"", "'['"), "end: '[' is no regular expression"),
     (("end =", "colour = 1\nend ="), "colour: no such key"),
-    (("end =", "disk = \"d\"\nend ="), "disk: not built yet"),
+    (("end =", "disk = \"d\"\nend ="), "disk: there is no file 'd'"),
+    (("end =", "disk = [1]\nend ="), "disk: expected a file, or a list of files"),
+    (("end =", "disk = \"image.elf\"\nend ="), "disk: is for bios and uefi; the loader is 'multiboot'"),
+    (("end =", "floppy = \"image.elf\"\nend ="), "floppy: is for bios; the loader is 'multiboot'"),
+    (("end =", "send = [{ after = 'x' }]\nend ="), "send 1: text: must be given"),
     (("end =", "cpus = 17\nend ="), "cpus: expected 1 to 16"),
     (("end =", "cpus = [1, 1]\nend ="), "cpus: expected one number or more, each once"),
     (("end =", "cpus = true\nend ="), "cpus: expected"),
@@ -111,6 +115,53 @@ def test_equal_and_different(directory):
     assert (same.equal, same.different) == (2, [])
     other = compared(directory, ["a", "b", "c"], ["a", "x", "c", "d"])
     assert other.equal == 2 and other.different == [("b", "x"), (None, "d")]
+
+
+BIOS = """
+name = "one"
+loader = "bios"
+disk = ["image.elf", "image.elf"]
+cdrom = "image.elf"
+firmware = "image.elf"
+vgabios = "image.elf"
+pass = 'ready'
+end = "power-off"
+send = [{ after = '> ', text = "\\r" }]
+"""
+
+
+def test_what_boots_from_disks(directory):
+    one = describe(directory, BIOS)
+    image = directory / "image.elf"
+    assert one.drives == (("disk", image), ("disk", image), ("cdrom", image)) and one.file is None
+    assert (one.firmware, one.vgabios, one.floppy) == (image, image, None)
+    assert one.send[0].after.search(b"a\n> ") and one.send[0].text == "\r"
+    text = sides.guest_config(one, 2, directory, {"cpus": "0"}).read_text()
+    for line in ("loader = bios", "vcpus = 2", "firmware = firmware", "vgabios = vgabios", "cpus = 0", "debug-exit = yes"):
+        assert line + "\n" in text
+    assert text.index("disk = disk0") < text.index("disk = disk1") < text.index("cdrom = cdrom2") and "kernel" not in text
+
+
+@pytest.mark.parametrize("change, error", [
+    (("disk = [\"image.elf\", \"image.elf\"]\ncdrom = \"image.elf\"", ""), "disk: 'bios' wants a"),
+    (("pass =", "file = \"image.elf\"\npass ="), "file: 'bios' boots from"),
+    (("pass =", "cmdline = \"x\"\npass ="), "cmdline: 'bios' boots from"),
+    (("cdrom = \"image.elf\"", "cdrom = [\"image.elf\", \"image.elf\", \"image.elf\"]"), "disk: expected at most 4"),
+    (("\"bios\"", "\"uefi\""), "vgabios: is for bios; the loader is 'uefi'"),
+])
+def test_mistakes_with_disks(directory, change, error):
+    with pytest.raises(description.DescriptionError) as raised:
+        describe(directory, BIOS.replace(*change))
+    assert f"one.toml: {error}" in str(raised.value)
+
+
+def test_what_firmware_says_is_left_out():
+    start, banner = ["Google, Inc.", "Term: 80x24"], ["Booting from Hard Disk..."]
+    kept = comparison.without_firmware
+    assert kept(["x", *start, "SeaBIOS", *banner, "GRUB", "Google, Inc. made", *start, "again", *banner, "GRUB"]) == \
+        ["x", "GRUB", "Google, Inc. made", "GRUB"]
+    assert kept([*start, *banner, "Boot failed: not a bootable disk", "Booting from Floppy...", "ready"]) == ["ready"]
+    assert kept([*start, "no line but these"]) == []
 
 
 def test_ignored_lines_are_left_out_and_counted(directory):
