@@ -33,7 +33,7 @@ class Uart final : public PortDevice {
     void input_available();
 
     // Whether the guest is told of what is typed, and whether it has left some of it.
-    bool receive_interrupt_enabled() const { return (ier_ & 1) != 0; }
+    bool receive_interrupt_enabled() const { return (ier_ & 1) != 0 && (mcr_ & 8) != 0; }  // ERBFI, and OUT2
     bool has_unread() const { return !receive_fifo_.empty(); }
     // Takes back a byte that the guest has not read.
     std::optional<std::uint8_t> withdraw();
