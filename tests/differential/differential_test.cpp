@@ -73,6 +73,7 @@ class CopyBus final : public Bus, public Translate {
             return std::unexpected(isa::Fault{Exception::PF, rights | isa::page_fault::present, address.value});
         return GuestPhys{phys_base + 2 * (last_page - offset / page_size) * page_size + offset % page_size};
     }
+    bool takes_runs(GuestPhys, unsigned) const override { return false; }
     bool read(GuestPhys from, std::span<std::byte> to) override {
         if (from.value >= phys_base) {
             std::memcpy(to.data(), locate(from.value), to.size());
