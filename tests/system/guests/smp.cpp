@@ -203,7 +203,7 @@ void end(char key) {
         case 't': order(count - 1, Order::triple_fault); break;
         case 'p': order(count - 1, Order::power_off); break;
         case 'r': order(count - 1, Order::reset); break;
-        case 'b': apic::send(0, apic::self | apic::init); break;
+        case 'b': apic::send(0, apic::init); break;
         default: return;
     }
     for (;;) asm volatile("cli; pause");
