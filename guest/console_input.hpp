@@ -14,10 +14,12 @@ class I8042;
 class Uart;
 
 // Between the console and a machine that has a serial port and a keyboard, when one person types at both. What is typed
-// goes to the serial port. What the guest leaves unread there for a tenth of a second, with the port's receive
-// interrupt off, is typed at the keyboard instead, for programs that know no other: among them those that wait in INT
-// 16h, where Debian's sgabios looks at the serial port no more than once a call. A guest that is busy writing has more
-// time: one that draws a menu at the pace of its line looks at what was typed when it is done.
+// goes to the serial port. What the guest leaves unread there, with the port's receive interrupt off, is typed at the
+// keyboard instead, for programs that know no other: among them those that wait in INT 16h, where Debian's sgabios
+// looks at the serial port no more than once a call. What it does not take from there either goes back to the serial
+// port, so that nothing is lost on the way. A guest that reads now and then has a second for it, one that took its last
+// key from the keyboard a tenth. A guest that is busy writing has more time: one that draws a menu at the pace of its
+// line looks at what was typed when it is done.
 class ConsoleInput final : public SerialPeer {
   public:
     ConsoleInput(TimerQueue& timers, SerialPeer& console);
@@ -38,23 +40,30 @@ class ConsoleInput final : public SerialPeer {
 
   private:
     // A BIOS keeps 15 keys for a program that is busy: who types faster than it reads loses some.
-    static constexpr std::uint64_t patience_per_second = 10, keys_per_second = 50;
-    static constexpr unsigned most_extensions = 19;  // of its patience, for a guest that writes
+    static constexpr std::uint64_t keys_per_second = 50;
+    static constexpr unsigned tenths_for_reader = 10, tenths_for_typist = 1, most_tenths_for_writer = 20;
 
+    void begin_wait();
+    void extend_wait();
     void lose_patience();
+    void type_at_keyboard();
+    void stop_typing();
+    void return_to_serial();
     void next_is_due();
-    void wait();
-    void arm_patience();
+    std::optional<std::uint8_t> next_character();
 
     TimerQueue& timers_;
     SerialPeer& console_;
     Uart* uart_{};
     I8042* controller_{};
     Timer patience_, pace_;
-    Ring<std::uint8_t, 16> withdrawn_;  // from the serial port, to be typed
-    unsigned extensions_{};
-    bool wrote_{};  // since the last extension
-    bool typing_{};
+    std::optional<std::uint8_t> offered_;  // typed at the keyboard, and not yet read from there
+    std::optional<std::uint8_t> refused_;  // was never read there
+    Ring<std::uint8_t, 16> withdrawn_;     // from the serial port, after that one
+    Tick writer_waits_until_{};
+    bool wrote_{};             // since the last extension
+    bool typing_{};            // at the keyboard
+    bool keyboard_is_read_{};  // the last key was
 };
 
 }  // namespace bulkhead::guest
