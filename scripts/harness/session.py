@@ -217,6 +217,13 @@ class Session:
         with self.changed:
             self._link.input(number, data)
 
+    def type(self, guest, text, timeout=120):
+        """Types as a person does, who looks at the screen: each character once the one before has shown. Programs that a BIOS
+        serves need that; they lose what comes faster."""
+        for character in text:
+            self.send(guest, character, timeout)
+            self.expect(guest, re.escape(character), timeout)
+
     def command(self, guest, text, prompt=r"/ # ", timeout=120):
         """Has a shell run a command; gives what it printed."""
         partition = self._partition(guest)

@@ -70,7 +70,8 @@ def test_each_has_its_partition(machine):
     machine.wait_state("disk", PartitionState.OFF, LINUX)
     for name in ("ipxe", "direct"):
         assert machine.partitions[name].state == PartitionState.RUNNING
-    machine.send("ipxe", "echo ${platform} still here\r", LINUX)
+    machine.type("ipxe", "echo ${platform} still here", LINUX)
+    machine.send("ipxe", "\r", LINUX)
     machine.expect("ipxe", "pcbios still here", LINUX)
     assert "Linux" in machine.command("direct", "uname", timeout=LINUX)
     machine.quit()

@@ -15,11 +15,13 @@ def shell():
 
 
 def test_firmware_finds_the_machine(shell):
-    shell.send("uefi", "pci\r", LINUX)
+    shell.type("uefi", "pci", LINUX)
+    shell.send("uefi", "\r", LINUX)
     for function in ("Vendor 8086 Device 1237", "Vendor 8086 Device 7000", "Vendor 8086 Device 7113"):
         shell.expect("uefi", function, LINUX)
 
 
 def test_the_shell_switches_the_machine_off(shell):
-    shell.send("uefi", "reset -s\r", LINUX)
+    shell.type("uefi", "reset -s", LINUX)
+    shell.send("uefi", "\r", LINUX)
     shell.wait_state("uefi", PartitionState.OFF, LINUX)
