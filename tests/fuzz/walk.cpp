@@ -38,10 +38,6 @@ void fill_tables(fuzz::Input& in, FakeMemory& memory) {
     }
 }
 
-std::expected<GuestPhys, isa::Fault> walk(const FakeCpu& cpu, FakeMemory& memory, GuestVirt at, Access access) {
-    return Walk{cpu, memory}.translate(at, access);
-}
-
 using Words = std::array<std::uint64_t, ram / 8>;
 Words contents(FakeMemory& memory) {
     Words words;
@@ -60,6 +56,13 @@ void check_flags_alone(const Words& before, const Words& after) {
     require((changed & ~flags) == 0 && cleared == 0, "a walk sets accessed and dirty flags, and writes nothing else");
 }
 
+// The registers that a write of CR3 loads under PAE paging: a walk may mark the entries that they came from.
+std::array<std::uint64_t, 4> load_pdptes(const FakeCpu& cpu, FakeMemory& memory) {
+    std::array<std::uint64_t, 4> pdptes;
+    require(memory.read(GuestPhys{cpu.control3}, std::as_writable_bytes(std::span{pdptes})), "the memory is there");
+    return pdptes;
+}
+
 }  // namespace
 
 FUZZ_TARGET(in) {
@@ -67,6 +70,10 @@ FUZZ_TARGET(in) {
     FakeMemory memory{ram};
     set_paging(in, cpu);
     fill_tables(in, memory);
+    const auto pdptes = load_pdptes(cpu, memory);
+    const auto walk = [&](GuestVirt at, Access access) {
+        return Walk{cpu, memory, {}, &pdptes}.translate(at, access);
+    };
     in.repeat(
         [&] {
             // An index below 8 at each level.
@@ -76,7 +83,7 @@ FUZZ_TARGET(in) {
             const GuestVirt at{linear};
             const Access access{static_cast<Kind>(in.below(3)), in.chance(), in.below(8) == 0};
             const Words before = contents(memory);
-            const auto found = walk(cpu, memory, at, access);
+            const auto found = walk(at, access);
             check_flags_alone(before, contents(memory));
             if (!found) {
                 require(found.error().vector != isa::Exception::PF || found.error().address == linear,
@@ -85,10 +92,10 @@ FUZZ_TARGET(in) {
             }
             require(found->offset_in(page_size) == at.offset_in(page_size), "the offset in the page stays");
             require(found->value >> PagingFeatures{}.physical_bits == 0, "an address is within MAXPHYADDR");
-            const auto again = walk(cpu, memory, at, access);
+            const auto again = walk(at, access);
             require(again && *again == *found, "a second walk finds the same");
             if (access.kind != Kind::write) return;
-            const auto read = walk(cpu, memory, at, {Kind::read, access.user, access.implicit});
+            const auto read = walk(at, {Kind::read, access.user, access.implicit});
             require(read && *read == *found, "what can be written can be read");
         },
         8);
