@@ -49,7 +49,7 @@ system: ## the system tests alone
 	@$(MAKE) $(SUB) all guests $(BUILD)/check-config test-guests equivalence-programs
 	@scripts/test --only system --filter '$(FILTER)'
 
-soak: ## two emulated minutes of load on four vCPUs: some five minutes
+soak: ## two emulated minutes of load on four vCPUs: ten to twenty minutes
 	@scripts/setup
 	@$(MAKE) $(SUB) all guests $(BUILD)/check-config test-guests
 	@BULKHEAD_SOAK=120 scripts/test --only system --filter 'test_load_on_all_of_them'

@@ -6,7 +6,7 @@ import re
 import pytest
 from lab import BOOT, HYPERVISOR, LINUX, PROMPT, TICKS_PER_SECOND, PartitionState, boot, flat, linux
 
-# Emulated seconds of load. The two minutes that `make soak` gives it take some five of the wall clock.
+# Emulated seconds of load. `make soak` gives it two minutes, which take ten to twenty of the wall clock.
 SOAK = int(os.environ.get("BULKHEAD_SOAK", "10"))
 COMPLAINTS = r"soft lockup|watchdog|clocksource.*(unstable|wrong)|tsc.*(unstable|warp)|rcu.*stall|time went backwards" \
              r"|call trace|BUG:|hung task|unhandled nmi|spurious"
