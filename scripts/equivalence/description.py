@@ -72,6 +72,11 @@ class Description:
     deviations: tuple = ()
 
     @property
+    def end_line(self):
+        """The expression that ends it, if it is one."""
+        return self.end if isinstance(self.end, re.Pattern) else None
+
+    @property
     def drives(self):
         """The kind and the image of each, in the order in which they are on the IDE controller's cables."""
         return tuple(("disk", path) for path in self.disks) + tuple(("cdrom", path) for path in self.cdroms)

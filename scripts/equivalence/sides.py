@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-import re
 import struct
 import tempfile
 
@@ -38,8 +37,7 @@ def _wait_end(description, session, name, is_over):
         if not session.expect(name, step.after.pattern, description.timeout_s, unless=is_over):
             break
         session.send(name, step.text, description.timeout_s)
-    regex = description.end if isinstance(description.end, re.Pattern) else None
-    return session.wait_end_of(name, regex, is_over, description.timeout_s)
+    return session.wait_end_of(name, description.end_line, is_over, description.timeout_s)
 
 
 def verdict(outcome, description):
@@ -115,7 +113,7 @@ def run_bare(description, cpus, log):
                                                lambda: session.over or emulator.debug_exit)
             if not by_regex:
                 session.wait_quiet(DRAIN)
-                outcome.text = session.text(CONSOLE)
+                outcome.text, by_regex = session.wait_end_of(CONSOLE, description.end_line, lambda: True, DRAIN)
             outcome.switched_off = emulator.powered_off
             outcome.status = emulator.debug_exit
             if not by_regex:

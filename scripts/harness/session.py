@@ -257,13 +257,13 @@ class Session:
 
     def wait_end_of(self, name, regex, is_over, timeout):
         """Waits until a partition shows the regular expression, if there is one, or `is_over()`. Gives its text, up to the end
-        of the line that matched, and whether one did."""
+        of the line that matched or to where the cursor is moved, and whether one did."""
         partition = self._partition(name)
 
         def look():
             text = bytes(partition.text).decode("utf-8", "backslashreplace")
             if regex and (match := regex.search(text)):
-                return text[:match.end()] + text[match.end():].split("\n", 1)[0], True
+                return text[:match.end()] + re.split("[\n\x1b]", text[match.end():], maxsplit=1)[0], True
             return (text, False) if is_over() else None
 
         return self._wait(look, timeout, f"{name} to end", name)
