@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <type_traits>
 
@@ -26,6 +27,14 @@ class Memory {
         if (!read(at, bytes) || value != expected) return false;
         value = desired;
         return write(at, bytes);
+    }
+
+    // What stands at `at`, which is aligned to `size`, 4 or 8; nothing where there is no RAM. One access in an
+    // implementation whose guest has several vCPUs.
+    [[nodiscard]] virtual std::optional<std::uint64_t> word(GuestPhys at, unsigned size) {
+        std::uint64_t value = 0;
+        if (!read(at, std::as_writable_bytes(std::span{&value, 1}).first(size))) return std::nullopt;
+        return value;
     }
 
     template <class T>

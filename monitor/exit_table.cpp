@@ -70,7 +70,7 @@ constexpr Rows rows = [] {
     set(RDMSR, with_machine<h::rdmsr, length>);
     set(WRMSR, with_machine<h::wrmsr, length>);
     set(XSETBV, with<h::xsetbv, length>);
-    set(EPT_VIOLATION, with_machine<h::ept_violation, qualification | guest_physical>);
+    set(EPT_VIOLATION, with_machine<h::ept_violation, qualification | guest_linear | guest_physical>);
     set(PREEMPTION_TIMER_EXPIRED, with_machine<h::preemption_timer, nothing>);
     set(VIRTUALIZED_EOI, with_machine<h::virtualized_eoi, qualification>);
 

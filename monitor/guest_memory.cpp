@@ -94,6 +94,13 @@ bool GuestMemory::fill(GuestPhys to, std::uint64_t size, std::byte value) {
     });
 }
 
+std::optional<std::uint64_t> GuestMemory::word(GuestPhys at, unsigned size) {
+    std::byte* const place = reach(at);
+    if (place == nullptr) return std::nullopt;
+    const auto load = [&]<class Word>(Word& from) { return std::atomic_ref(from).load(std::memory_order_relaxed); };
+    return size == 8 ? load(*reinterpret_cast<std::uint64_t*>(place)) : load(*reinterpret_cast<std::uint32_t*>(place));
+}
+
 bool GuestMemory::compare_exchange(GuestPhys at, std::uint64_t expected, std::uint64_t desired, unsigned size) {
     std::byte* const place = reach(at);
     if (place == nullptr) return false;

@@ -15,6 +15,7 @@ class GuestMemory final : public guest::Memory {
     bool read(GuestPhys from, std::span<std::byte> to) override;
     bool write(GuestPhys to, std::span<const std::byte> from) override;
     bool fill(GuestPhys to, std::uint64_t size, std::byte value) override;
+    std::optional<std::uint64_t> word(GuestPhys at, unsigned size) override;
     // One locked instruction: the guest's other vCPUs may be at it too.
     bool compare_exchange(GuestPhys at, std::uint64_t expected, std::uint64_t desired, unsigned size) override;
 

@@ -60,6 +60,36 @@ class TimedBus final : public emulator::Bus {
     emulator::MachineBus bus_;
 };
 
+// A page that the processor has translated for the access of this exit, and found no fault with (SDM Vol. 3C, table 28-7).
+struct Translated {
+    GuestVirt page;
+    GuestPhys frame;
+    emulator::Access::Kind kind;
+};
+
+std::optional<Translated> translated_by(const vmx::Exit& exit) {
+    using Kind = emulator::Access::Kind;
+    const auto violation = vmx::EptViolation::decode(exit.qualification);
+    if (!violation.linear_address_valid || !violation.final_access) return std::nullopt;
+    const Kind kind = violation.write ? Kind::write : violation.fetch ? Kind::execute : Kind::read;
+    return Translated{exit.guest_linear.align_down(page_size), exit.guest_physical.align_down(page_size), kind};
+}
+
+// Walks the guest's page tables for all pages but that one.
+class ExitTranslate final : public emulator::Translate {
+  public:
+    ExitTranslate(emulator::Translate& walk, const std::optional<Translated>& known) : walk_(walk), known_(known) {}
+    std::expected<GuestPhys, isa::Fault> translate(GuestVirt address, emulator::Access access) override {
+        if (known_ && known_->page == address.align_down(page_size) && known_->kind == access.kind && !access.implicit)
+            return known_->frame + address.offset_in(page_size);
+        return walk_.translate(address, access);
+    }
+
+  private:
+    emulator::Translate& walk_;
+    const std::optional<Translated>& known_;
+};
+
 // For the operator: which instruction it was that could not be emulated.
 Next give_up(ExitContext& c, VcpuState& state, emulator::Bus& bus, emulator::Translate& walk) {
     std::array<std::byte, 15> bytes{};
@@ -79,7 +109,7 @@ Next told(ExitContext& c) {
     return c.vcpu.vm.is_ending() || c.vcpu.wait != Vcpu::Wait::none ? Next::pick : Next::resume;
 }
 
-Next emulate(ExitContext& c) {
+Next emulate(ExitContext& c, const std::optional<Translated>& known = {}) {
     Vm& vm = c.vcpu.vm;
     vm.machine().set_current(c.vcpu.index);
     VcpuState state{c.vcpu};
@@ -88,8 +118,9 @@ Next emulate(ExitContext& c) {
         vmx::read<field::GUEST_PDPTE0>(), vmx::read<field::GUEST_PDPTE1>(), vmx::read<field::GUEST_PDPTE2>(),
         vmx::read<field::GUEST_PDPTE3>()};
     emulator::Walk walk{state, vm.memory(), {.physical_bits = vm.cpuid().physical_address_bits()}, &pdptes};
+    ExitTranslate translate{walk, known};
     MachinePorts ports{c.vcpu};
-    const emulator::Result result = emulator::emulate(state, bus, walk, &ports);
+    const emulator::Result result = emulator::emulate(state, bus, translate, &ports);
     Vcpu::meet(result.breakpoints);
     switch (result.outcome) {
         case emulator::Outcome::fault: return raise(c, result.fault);
@@ -149,7 +180,7 @@ Next ept_violation(ExitContext& c) {
     if (vmx::EptViolation::decode(c.exit.qualification).nmi_unblocked_by_iret)
         vmx::write<field::GUEST_INTERRUPTIBILITY_STATE>(vmx::read<field::GUEST_INTERRUPTIBILITY_STATE>() |
                                                         vmx::interruptibility::BLOCKING_BY_NMI);
-    return emulate(c);
+    return emulate(c, translated_by(c.exit));
 }
 
 }  // namespace bulkhead::monitor::handler

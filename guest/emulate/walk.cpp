@@ -80,10 +80,7 @@ std::expected<Walk::Path, Fault> Walk::walk(GuestVirt address, Access access) co
 }
 
 std::uint64_t Walk::load(GuestPhys at) const {
-    std::uint64_t value = ~0ull;
-    if (entry_size_ == 8) return memory_.load(at, value) ? value : ~0ull;
-    std::uint32_t narrow = 0;
-    return memory_.load(at, narrow) ? narrow : 0xffffffff;
+    return memory_.word(at, entry_size_).value_or(entry_size_ == 8 ? ~0ull : 0xffffffff);
 }
 
 bool Walk::large(std::uint64_t entry, unsigned level) const {

@@ -360,6 +360,21 @@ TEST_F(HandlerTest, ADeviceIsReadByEmulation) {
     EXPECT_EQ(gpr(Gpr::RAX), vcpu().lapic.read(isa::apic::VERSION, 4));
 }
 
+TEST_F(HandlerTest, ThePageThatTheProcessorTranslatedIsNotWalkedFor) {
+    constexpr std::uint64_t read = 1, linear_address_valid = 1 << 7, final_access = 1 << 8;
+    set(vmcs::guest_linear, 0x5000'0030);
+    set(vmcs::guest_physical, 0xfee0'0030);
+    const auto read_there = [&](std::uint64_t qualification) {
+        set(vmcs::guest_rip, rip);
+        code({0xa1, 0x30, 0x00, 0x00, 0x50});  // MOV EAX, [50000030h]
+        EXPECT_EQ(exit(ExitReason::EPT_VIOLATION, qualification), Next::resume);
+        return gpr(Gpr::RAX);
+    };
+    EXPECT_EQ(read_there(read | linear_address_valid | final_access), vcpu().lapic.read(isa::apic::VERSION, 4));
+    EXPECT_EQ(read_there(read | linear_address_valid), 0xffff'ffffu) << "it was a page table that was reached";
+    EXPECT_EQ(read_there(2 | linear_address_valid | final_access), 0xffff'ffffu) << "a write was, and not this read";
+}
+
 TEST_F(HandlerTest, AnEventThroughNoMemoryStopsTheGuest) {
     set(vmcs::guest_physical, 0x8000'0000);
     set(vmcs::vectoring, 0x8000'0030);

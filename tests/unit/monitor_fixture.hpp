@@ -52,6 +52,7 @@ enum : std::uint32_t {
     guest_rflags = 0x6820,
     pending_debug = 0x6822,
     guest_physical = 0x2400,
+    guest_linear = 0x640a,
     guest_debugctl = 0x2802,
     tsc_offset = 0x2010,
     preemption_timer = 0x482e,
