@@ -139,6 +139,15 @@ TEST_F(AtaTest, ACommandAcknowledgesTheInterruptBeforeIt) {
     EXPECT_EQ(quiet(), ready | DRQ) << "the first block is asked for without an interrupt";
 }
 
+TEST_F(AtaTest, EachCommandHasAnEdgeOfItsOwn) {
+    for (int n = 1; n <= 3; ++n) {
+        address(0, 1);
+        run(0x20);
+        EXPECT_EQ(interrupts, n) << "nobody reads the status";
+        read_sector();
+    }
+}
+
 TEST_F(AtaTest, NIenHoldsTheLineDownAndForgetsNothing) {
     out(control, 0x02);
     run(0xe7);
