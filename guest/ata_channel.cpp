@@ -93,8 +93,8 @@ void AtaChannel::write(std::uint16_t port, std::uint8_t value) {
 
 void AtaChannel::write_command(std::uint8_t value) {
     if (in_reset_) return;
-    // The line falls even if this command is over at once: its interrupt is an edge for who took the last one without a look
-    // at the status.
+    // The line falls even if this command is over at once: its interrupt is an edge, too, for who took the last one
+    // without a look at the status.
     irq_.set(false);
     if (value == command::EXECUTE_DEVICE_DIAGNOSTIC) return diagnose();
     if (selected() != nullptr) selected()->command(value);

@@ -60,7 +60,8 @@ class TimedBus final : public emulator::Bus {
     emulator::MachineBus bus_;
 };
 
-// A page that the processor has translated for the access of this exit, and found no fault with (SDM Vol. 3C, table 28-7).
+// A page that the processor has translated for the access of this exit, and found no fault with (SDM Vol. 3C, table
+// 28-7).
 struct Translated {
     GuestVirt page;
     GuestPhys frame;
