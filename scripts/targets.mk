@@ -109,6 +109,17 @@ HOST_OBJECTS := $(HOST_SOURCES:%=$(BUILD)/unit/%.o) $(BUILD)/unit/guest/dsdt.S.o
 UNIT_SOURCES := $(wildcard tests/unit/*.cpp $(addprefix tests/fake/,*.cpp */*.cpp */*/*.cpp))
 UNIT_OBJECTS := $(UNIT_SOURCES:%=$(BUILD)/unit/%.o)
 
+# What each test includes first is compiled once.
+FIRST := $(BUILD)/unit/first.hpp
+$(FIRST).gch: Makefile scripts/targets.mk
+	@mkdir -p $(@D)
+	@echo '#include <gtest/gtest.h>' >$(FIRST)
+	$(call say,CXX)$(CXX) $(HOST) -O0 -x c++-header $(FIRST) -o $@
+
+$(BUILD)/unit/tests/unit/%.cpp.o: tests/unit/%.cpp $(FIRST).gch
+	@mkdir -p $(@D)
+	$(call say,CXX)$(CXX) $(HOST) -O0 -include $(FIRST) -c $< -o $@
+
 $(BUILD)/unit/%.cpp.o: %.cpp Makefile scripts/targets.mk
 	@mkdir -p $(@D)
 	$(call say,CXX)$(CXX) $(HOST) $(if $(filter tests/%,$<),-O0,-O1) -c $< -o $@
