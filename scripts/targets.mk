@@ -98,7 +98,8 @@ $(GUEST_FILES)/initramfs.cpio: scripts/make-initramfs $(INITRAMFS) $(GUEST_FILES
 # ---- unit tests -----------------------------------------------------------------------------------------------------
 # The hypervisor's own sources, compiled for this computer with sanitizers. tests/fake comes first on the include path:
 # it has the one header with VMX instructions. They go through an archive, so that only what a test uses is linked.
-# The tests themselves are not optimized: that would take most of the time of a build.
+# The tests themselves are neither optimized nor checked: that would take most of the time of a build.
+TEST_HOST := -Itests/fake $(COMMON) -fno-omit-frame-pointer -O0
 HOST := -Itests/fake $(COMMON) -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_SOURCES := $(filter guest/%.cpp mm/%.cpp drivers/%.cpp vmx/%.cpp lib/%.cpp monitor/%.cpp \
 	boot/boot_info.cpp boot/trampoline.cpp arch/cpu/clock.cpp arch/cpu/symbols.cpp,$(KERNEL_SOURCES))
@@ -114,11 +115,11 @@ FIRST := $(BUILD)/unit/first.hpp
 $(FIRST).gch: Makefile scripts/targets.mk
 	@mkdir -p $(@D)
 	@echo '#include <gtest/gtest.h>' >$(FIRST)
-	$(call say,CXX)$(CXX) $(HOST) -O0 -x c++-header $(FIRST) -o $@
+	$(call say,CXX)$(CXX) $(TEST_HOST) -x c++-header $(FIRST) -o $@
 
 $(BUILD)/unit/tests/unit/%.cpp.o: tests/unit/%.cpp $(FIRST).gch
 	@mkdir -p $(@D)
-	$(call say,CXX)$(CXX) $(HOST) -O0 -include $(FIRST) -c $< -o $@
+	$(call say,CXX)$(CXX) $(TEST_HOST) -include $(FIRST) -c $< -o $@
 
 $(BUILD)/unit/%.cpp.o: %.cpp Makefile scripts/targets.mk
 	@mkdir -p $(@D)

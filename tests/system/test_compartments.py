@@ -5,12 +5,13 @@ import re
 import pytest
 from lab import BOOT, HYPERVISOR, PartitionState, boot, flat
 
+MEMORY = 192  # MiB, all of which a tenant looks through: tests/system/guests/tenant.cpp has the number, too
 GUESTS = flat("tenant1", "tenant") + flat("tenant2", "tenant") + flat("crash", "crash") + flat("pulse", "pulse")
 
 
 @pytest.fixture(scope="module")
 def machine():
-    with boot(GUESTS, cpus=2) as session:
+    with boot(GUESTS, cpus=2, memory=MEMORY) as session:
         yield session
 
 

@@ -7,7 +7,7 @@ namespace {
 
 constexpr uint32_t page = 4096;
 constexpr uint32_t own = 4 * 1024 * 1024;        // as configured
-constexpr uint32_t machine = 512 * 1024 * 1024;  // all memory of the machine is below
+constexpr uint32_t machine = 192 * 1024 * 1024;  // all memory of the machine is below
 constexpr uint32_t heap = 2 * 1024 * 1024;       // well behind this program
 
 uint64_t mark() {
